@@ -1,0 +1,94 @@
+// Package channels defines what an adapter to a provider is: it takes one
+// finished message, speaks the provider's protocol, and classifies the answer.
+// Deciding whether a message may go now, and what follows from the answer,
+// belongs elsewhere. Each adapter lives in a folder of its own.
+package channels
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Adapter sends messages over one channel. Send blocks until the provider has
+// answered, ctx ends, or the adapter's own timeout passes; it is called from
+// many goroutines at once and never retries by itself.
+type Adapter interface {
+	Channel() notice.Channel
+	Send(ctx context.Context, m Message) Result
+}
+
+// Message is one finished message for one address.
+type Message struct {
+	ID          string // the delivery's id: the same on every attempt
+	Tenant      string
+	Template    string
+	Category    string
+	Lane        notice.Lane
+	To          notice.Person
+	Address     notice.Address
+	Content     notice.Content // only the part of the adapter's medium is set
+	AcceptedAt  time.Time
+	ExpiresAt   time.Time // zero: never
+	CollapseKey string
+	Attempt     int // 1 for the first
+}
+
+// Verdict is what a provider's answer means for the message.
+type Verdict uint8
+
+// The verdicts. docs/state-machine.md says what follows from each.
+const (
+	Unknown   Verdict = iota // it may have arrived: the connection died before an answer was read
+	Sent                     // the provider took it
+	Retry                    // it may work later; costs an attempt
+	Throttled                // the provider asks for less; costs no attempt
+	Rejected                 // this message can never go
+	Gone                     // this address is dead
+	Broken                   // our own credential or set-up is refused; costs no attempt
+)
+
+// String is the verdict's name in records, logs and metrics.
+func (v Verdict) String() string {
+	switch v {
+	case Unknown:
+		return "unknown"
+	case Sent:
+		return "sent"
+	case Retry:
+		return "retry"
+	case Throttled:
+		return "throttled"
+	case Rejected:
+		return "rejected"
+	case Gone:
+		return "gone"
+	case Broken:
+		return "broken"
+	}
+	return fmt.Sprintf("verdict(%d)", uint8(v))
+}
+
+// Scope is how much of a channel a Throttled result speaks for.
+type Scope uint8
+
+// The scopes of a Throttled result.
+const (
+	ScopeChannel Scope = iota // the whole channel
+	ScopeHost                 // the destination host
+	ScopeDevice               // the one address
+)
+
+// Result is a provider's answer, classified.
+type Result struct {
+	Verdict    Verdict
+	Scope      Scope         // of Throttled
+	RetryAfter time.Duration // what the provider asked for; 0 when it did not
+	ProviderID string        // the provider's own id of the message
+	Code       string        // the provider's own word: "BadDeviceToken", "4.2.2", "429"
+	// Err says what happened in words that are safe to log and record: no
+	// secret, no address, no content. Nil when Sent.
+	Err error
+}

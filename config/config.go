@@ -1,0 +1,22 @@
+// Package config holds the gateway's configuration: one file a section with
+// its fields, defaults and rules, and a strict loader that reports every fault
+// at once with its key, its value and the mend. A room is handed its own
+// section, never the whole.
+//
+// Field tags: `yaml` is the key, `doc` its line in the schema and in
+// docs/configuration.md, `default` its default in YAML's spelling.
+package config
+
+// Config is the whole file.
+type Config struct {
+	Redis     Redis     `yaml:"redis" doc:"where the queue and all state live"`
+	Queue     Queue     `yaml:"queue" doc:"partitions, leases, retention and the backlog's bound"`
+	Ingest    Ingest    `yaml:"ingest" doc:"the HTTP API"`
+	Admin     Admin     `yaml:"admin" doc:"health, metrics and profiles"`
+	Auth      Auth      `yaml:"auth" doc:"API keys"`
+	Templates Templates `yaml:"templates" doc:"the catalogue and its cache"`
+	Throttle  Throttle  `yaml:"throttle" doc:"what a recipient is spared"`
+	Channels  Channels  `yaml:"channels" doc:"one section a channel; a channel without its section is off"`
+	Routes    []Route   `yaml:"routes" doc:"integration events (CloudEvents) to notifications; the first match wins"`
+	Retry     Retry     `yaml:"retry" doc:"when a failed attempt is made again"`
+}

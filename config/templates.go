@@ -1,0 +1,7 @@
+package config
+
+// Templates is the catalogue.
+type Templates struct {
+	Dir   string `yaml:"dir" doc:"the catalogue's folder" default:"./catalogue"`
+	Cache Size   `yaml:"cache" doc:"the bound of the content cache" default:"64MiB"`
+}

@@ -1,0 +1,171 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Secret is a value that is never printed: its String, its logs and its YAML
+// say only that it is there.
+type Secret struct{ value string }
+
+// NewSecret wraps a resolved value.
+func NewSecret(value string) Secret { return Secret{value} }
+
+// Reveal is the secret itself.
+func (s Secret) Reveal() string { return s.value }
+
+// String hides the value, and tells only whether there is one.
+func (s Secret) String() string {
+	if s.value == "" {
+		return ""
+	}
+	return "[redacted]"
+}
+
+// GoString is String, so that %#v hides the value too.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText is String, so that every encoder hides the value.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// URL is an address that may hold a password, which is never printed.
+type URL struct{ value string }
+
+// NewURL wraps a resolved address.
+func NewURL(value string) URL { return URL{value} }
+
+// Reveal is the whole address, password included.
+func (u URL) Reveal() string { return u.value }
+
+// String is the address with its password hidden.
+func (u URL) String() string {
+	p, err := url.Parse(u.value)
+	if err != nil {
+		return "[unreadable URL]"
+	}
+	return p.Redacted()
+}
+
+// GoString is String, so that %#v hides the password too.
+func (u URL) GoString() string { return u.String() }
+
+// MarshalText is String, so that every encoder hides the password.
+func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// Duration is a time.Duration written as 15s, 2m, 24h or 7d.
+type Duration time.Duration
+
+// Std is d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// ParseDuration reads 15s, 1h30m and, beyond the standard library's units, 7d.
+func ParseDuration(s string) (Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err == nil && n >= 0 && n <= 36500 {
+			return Duration(time.Duration(n) * 24 * time.Hour), nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no duration: write it as 15s, 2m, 24h or 7d", s)
+	}
+	return Duration(d), nil
+}
+
+// String is the shortest spelling that ParseDuration reads back.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// MarshalText is String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// Size is a number of bytes written as 64KiB, 1MiB, 2GB or 512.
+type Size int64
+
+// ParseSize reads a Size.
+func ParseSize(s string) (Size, error) {
+	num := strings.TrimRight(s, "KMGTiBb ")
+	unit := strings.TrimSpace(s[len(num):])
+	factor, ok := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+	n, err := strconv.ParseInt(strings.TrimSpace(num), 10, 64)
+	if !ok || err != nil || n < 0 || n > (1<<62)/factor {
+		return 0, fmt.Errorf("%q is no size: write it as 512, 64KiB, 1MiB or 2GB", s)
+	}
+	return Size(n * factor), nil
+}
+
+// String is the shortest spelling that ParseSize reads back.
+func (s Size) String() string {
+	for _, u := range []struct {
+		name   string
+		factor Size
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if s >= u.factor && s%u.factor == 0 {
+			return strconv.FormatInt(int64(s/u.factor), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+// MarshalText is String.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Rate is a number in a time, written as 100/s, 3/24h or 1/10m. The zero Rate
+// is no limit.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+// ParseRate reads a Rate.
+func ParseRate(s string) (Rate, error) {
+	count, per, ok := strings.Cut(s, "/")
+	n, err := strconv.Atoi(strings.TrimSpace(count))
+	if !ok || err != nil || n <= 0 {
+		return Rate{}, fmt.Errorf("%q is no rate: write it as 100/s, 10/1m or 3/24h", s)
+	}
+	per = strings.TrimSpace(per)
+	if per != "" && (per[0] < '0' || per[0] > '9') {
+		per = "1" + per
+	}
+	d, err := ParseDuration(per)
+	if err != nil || d <= 0 {
+		return Rate{}, fmt.Errorf("%q is no rate: write it as 100/s, 10/1m or 3/24h", s)
+	}
+	return Rate{Count: n, Per: d.Std()}, nil
+}
+
+// IsZero reports whether r is no limit.
+func (r Rate) IsZero() bool { return r.Count == 0 }
+
+// PerSecond is r as a number of events a second.
+func (r Rate) PerSecond() float64 { return float64(r.Count) / r.Per.Seconds() }
+
+// String is the spelling that ParseRate reads back; empty for no limit.
+func (r Rate) String() string {
+	if r.IsZero() {
+		return ""
+	}
+	per := Duration(r.Per).String()
+	switch r.Per {
+	case time.Second, time.Minute, time.Hour:
+		per = per[1:]
+	}
+	return strconv.Itoa(r.Count) + "/" + per
+}
+
+// MarshalText is String.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

@@ -1,0 +1,56 @@
+package notice
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Event is a notification as it is kept on the queue from its acceptance
+// until it is planned: the sender's words, and what the gateway added.
+type Event struct {
+	ID           string       `json:"id"` // see NewID
+	Tenant       string       `json:"tenant"`
+	AcceptedAt   time.Time    `json:"at,format:unixmilli"`
+	Notification Notification `json:"n"`
+}
+
+// Delivery is one message to one address: the unit of retry, limit, state and
+// scale. It is self-contained, so that working it needs no look-up.
+type Delivery struct {
+	ID          string         `json:"id"` // stable over every attempt and redrive
+	Tenant      string         `json:"tenant"`
+	Template    string         `json:"template,omitzero"`
+	Version     string         `json:"version,omitzero"` // of Template, pinned when planned
+	Content     *Content       `json:"content,omitzero"` // in place of Template
+	Data        jsontext.Value `json:"data,omitzero"`
+	Category    string         `json:"category,omitzero"`
+	Lane        Lane           `json:"lane"`
+	To          Person         `json:"to,omitzero"`
+	Address     Address        `json:"addr"`
+	AcceptedAt  time.Time      `json:"at,format:unixmilli"`
+	ExpiresAt   time.Time      `json:"exp,omitzero,format:unixmilli"`
+	CollapseKey string         `json:"collapse,omitzero"`
+	Attempt     int            `json:"attempt,omitzero"` // attempts that have been made and counted
+	Unknown     bool           `json:"unknown,omitzero"` // the last attempt's outcome is not known
+	Fallback    []Address      `json:"fallback,omitempty"`
+}
+
+// Person is what a rendering may know of the recipient.
+type Person struct {
+	User     string `json:"user,omitzero"`
+	Name     string `json:"name,omitzero"`
+	Email    string `json:"email,omitzero"`
+	Locale   string `json:"locale,omitzero"`
+	Timezone string `json:"timezone,omitzero"`
+}
+
+// Address is one place to deliver to. Which fields are set follows from
+// Channel: To is the mailbox, the device token, the Web Push subscription
+// JSON or the webhook's URL.
+type Address struct {
+	Channel Channel `json:"c"`
+	To      string  `json:"to"`
+	App     string  `json:"app,omitzero"`    // push: the app's topic, where it is not the channel's
+	Secret  string  `json:"secret,omitzero"` // webhook: Standard Webhooks secrets, separated by spaces
+}
