@@ -1,0 +1,124 @@
+// Package queuetest starts real redis-servers for tests: each on a port of
+// its own, in a folder of its own, gone when the test ends, however it ends.
+package queuetest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Server is one redis-server on loopback.
+type Server struct {
+	Addr string // host:port
+	Dir  string // its working folder
+
+	t    testing.TB
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start runs a redis-server that keeps nothing on disk and never evicts;
+// further arguments ("--appendonly", "yes") win over these. The test fails
+// when there is no redis-server to run.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{Addr: freeAddr(t), Dir: t.TempDir(), t: t, args: args}
+	s.Restart()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Redis starts a server and returns a client of it.
+func Redis(t testing.TB, args ...string) *redis.Client {
+	t.Helper()
+	return Start(t, args...).Client()
+}
+
+// Restart starts the server again on the same address and folder, after Kill.
+func (s *Server) Restart() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.Addr)
+	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
+		"--maxmemory-policy", "noeviction", "--loglevel", "warning"}, s.args...)
+	s.cmd = exec.Command("redis-server", args...)
+	// A test that is killed must not leave its server behind.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("redis-server is needed (Debian: apt-get install redis-server): %v", err)
+	}
+	s.awaitPong()
+}
+
+func (s *Server) awaitPong() {
+	s.t.Helper()
+	c := s.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		if c.Ping(ctx).Err() == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	s.t.Fatalf("redis-server on %s does not answer", s.Addr)
+}
+
+// Client connects to the server, with no retries of its own: a test that cuts
+// the connection wants to see what its subject does about it.
+func (s *Server) Client() *redis.Client {
+	c := redis.NewClient(&redis.Options{
+		Addr: s.Addr, MaxRetries: -1, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// URL is the server's address as the configuration spells it.
+func (s *Server) URL() string { return "redis://" + s.Addr + "/0" }
+
+// Kill ends the server at once (SIGKILL) and waits for it.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Freeze stops the server without closing its connections (SIGSTOP); Thaw
+// lets it go on.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatalf("signal %v to redis-server: %v", sig, err)
+	}
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprintf("127.0.0.1:%s", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
