@@ -1,0 +1,72 @@
+# Every target that is meant to be called has a ## comment; `make help` lists them.
+
+SHELL     := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT    ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+FUZZTIME  ?= 30s
+BENCH     ?= .
+BENCHTIME ?= 1s
+IMAGE     ?= carillon:$(VERSION)
+DOCKER    ?= docker
+
+# One version for everybody, so that a new check never breaks an old commit.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: build ## Build, then run everything in one process on 127.0.0.1:8080
+	bin/carillon dev
+
+.PHONY: demo
+demo: build ## The same with the GitHub example: real webhook events as notifications
+	bin/carillon dev --example github
+
+.PHONY: build
+build: ## Build the static binary bin/carillon
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/carillon ./cmd/carillon
+
+.PHONY: test
+test: setup ## Vet, then run every test under the race detector
+	go vet ./...
+	go test -race ./...
+
+.PHONY: setup
+setup: ## Install what the tests need beyond Go (redis-server, gcc, chromium)
+	.ci/setup
+
+.PHONY: lint
+lint: ## Check the formatting, vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:" >&2; echo "$$unformatted" >&2; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=pattern, BENCHTIME=1s)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME=30s each
+	@for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+	    echo "== ./$$(dirname $$file) $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)"; \
+	  done; \
+	done
+
+.PHONY: docker
+docker: ## Build the container image IMAGE
+	$(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
+	go clean -testcache
