@@ -121,11 +121,9 @@ func checkSyntax(body []byte) error {
 	if err := dec.SkipValue(); err != nil {
 		return syntaxError(body, err)
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
-		if err == nil {
-			err = &jsontext.SyntacticError{ByteOffset: dec.InputOffset(), Err: errors.New("something follows the first value")}
-		}
-		return syntaxError(body, err)
+	end := dec.InputOffset()
+	if rest := bytes.TrimLeft(body[end:], " \t\r\n"); len(rest) > 0 {
+		return &SyntaxError{Offset: int64(len(body) - len(rest)), Detail: "something follows the first value"}
 	}
 	return nil
 }
