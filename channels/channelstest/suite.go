@@ -1,0 +1,236 @@
+package channelstest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/carillonhq/carillon/channels"
+)
+
+// bound is the longest any send may take here, whatever the provider does.
+const bound = 10 * AdapterTimeout
+
+func runAnswers(t *testing.T, h Harness) {
+	t.Run("a message that the provider takes is sent", func(t *testing.T) {
+		s, a := setUp(t, h)
+		r := a.Send(t.Context(), h.Message(t, s.target, "1-taken-0"))
+		wantVerdict(t, r, channels.Sent)
+		CheckResult(t, r, h.Private...)
+	})
+	for _, answer := range h.Answers {
+		t.Run(answer.Name, func(t *testing.T) { runAnswer(t, h, answer) })
+	}
+}
+
+func runAnswer(t *testing.T, h Harness, answer Answer) {
+	s, a := setUp(t, h)
+	s.does(answer.write)
+	r := a.Send(t.Context(), h.Message(t, s.target, "1-answer-0"))
+	CheckResult(t, r, h.Private...)
+	got, want := r, answer.Want
+	if off := (got.RetryAfter - want.RetryAfter).Abs(); off > answer.RetryAfterWithin {
+		t.Errorf("RetryAfter %v, want %v", got.RetryAfter, want.RetryAfter)
+	}
+	got.Err, want.Err, got.RetryAfter, want.RetryAfter = nil, nil, 0, 0
+	if got != want {
+		t.Errorf("got %+v (%v), want %+v", got, r.Err, want)
+	}
+}
+
+func (answer Answer) write(w http.ResponseWriter, _ *http.Request) {
+	for k, v := range answer.Header {
+		w.Header()[k] = v
+	}
+	w.WriteHeader(answer.Status)
+	_, _ = io.WriteString(w, answer.Body)
+}
+
+// fault is one way for a provider to misbehave after it read the request, and
+// what may be made of it.
+type fault struct {
+	name string
+	do   func(*standIn) http.HandlerFunc
+	want []channels.Verdict
+}
+
+func faults(h Harness) []fault {
+	talking := h.EndlessBody
+	if len(talking) == 0 {
+		talking = []channels.Verdict{channels.Sent}
+	}
+	unknown := []channels.Verdict{channels.Unknown}
+	return []fault{
+		{"no answer at all leaves the outcome unknown", func(s *standIn) http.HandlerFunc { return s.silent }, unknown},
+		{"a connection cut after the request leaves the outcome unknown", func(*standIn) http.HandlerFunc { return cut }, unknown},
+		{"a body that never ends is not waited for", func(s *standIn) http.HandlerFunc { return s.endless }, talking},
+		{"a body that never comes is not waited for", func(s *standIn) http.HandlerFunc { return s.dripping }, talking},
+	}
+}
+
+func runFaults(t *testing.T, h Harness) {
+	for _, f := range faults(h) {
+		t.Run(f.name, func(t *testing.T) {
+			s, a := setUp(t, h)
+			s.does(f.do(s))
+			r := sendBounded(t, a, h.Message(t, s.target, "1-fault-0"))
+			wantVerdict(t, r, f.want...)
+			CheckResult(t, r, h.Private...)
+		})
+	}
+	t.Run("a refused connection is tried again", func(t *testing.T) {
+		s, a := setUp(t, h)
+		s.server.Listener.Close()
+		r := sendBounded(t, a, h.Message(t, s.target, "1-refused-0"))
+		wantVerdict(t, r, channels.Retry)
+		CheckResult(t, r, h.Private...)
+	})
+	t.Run("after a fault the adapter still sends", func(t *testing.T) {
+		s, a := setUp(t, h)
+		s.does(cut, h.Accept)
+		m := h.Message(t, s.target, "1-after-0")
+		sendBounded(t, a, m)
+		wantVerdict(t, sendBounded(t, a, m), channels.Sent)
+	})
+	t.Run("a redirect is not followed", func(t *testing.T) { runRedirect(t, h) })
+	if !h.TLS {
+		t.Run("an answer that is not HTTP leaves the outcome unknown", func(t *testing.T) { runGarbage(t, h, "220 mail.example ESMTP\r\n\r\n") })
+		t.Run("half a status line leaves the outcome unknown", func(t *testing.T) { runGarbage(t, h, "HTTP/1.1 20") })
+	}
+}
+
+func runRedirect(t *testing.T, h Harness) {
+	elsewhere, _ := setUp(t, h)
+	s, a := setUp(t, h)
+	s.does(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", elsewhere.target.URL+"/elsewhere")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	})
+	r := sendBounded(t, a, h.Message(t, s.target, "1-redirect-0"))
+	CheckResult(t, r, h.Private...)
+	if r.Verdict == channels.Sent || r.Verdict == channels.Gone {
+		t.Errorf("verdict %v for a redirect", r.Verdict)
+	}
+	if n := len(elsewhere.seen()); n != 0 {
+		t.Errorf("the redirect was followed %d times", n)
+	}
+}
+
+// runGarbage answers a whole request with words that are not HTTP.
+func runGarbage(t *testing.T, h Harness, words string) {
+	s, a := setUp(t, h)
+	s.does(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, words)
+		_ = conn.Close()
+	})
+	r := sendBounded(t, a, h.Message(t, s.target, "1-garbage-0"))
+	wantVerdict(t, r, channels.Unknown)
+	CheckResult(t, r, h.Private...)
+}
+
+// sendBounded sends, and fails the test when the adapter does not come back by
+// itself.
+func sendBounded(t *testing.T, a channels.Adapter, m channels.Message) channels.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	r := a.Send(ctx, m)
+	if ctx.Err() != nil {
+		t.Errorf("the send had not ended by itself after %v", bound)
+	}
+	return r
+}
+
+func runContexts(t *testing.T, h Harness) {
+	t.Run("a context that has ended sends nothing", func(t *testing.T) {
+		s, a := setUp(t, h)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := a.Send(ctx, h.Message(t, s.target, "1-ended-0"))
+		wantVerdict(t, r, channels.Retry)
+		CheckResult(t, r, h.Private...)
+		if n := len(s.seen()); n != 0 {
+			t.Errorf("the provider saw %d requests", n)
+		}
+	})
+	t.Run("a context that ends while the provider thinks leaves the outcome unknown", func(t *testing.T) {
+		s, a := setUp(t, h)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s.does(func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			s.silent(w, r)
+		})
+		start := time.Now()
+		r := a.Send(ctx, h.Message(t, s.target, "1-midway-0"))
+		wantVerdict(t, r, channels.Unknown)
+		CheckResult(t, r, h.Private...)
+		if took := time.Since(start); took > bound {
+			t.Errorf("the send took %v to notice", took)
+		}
+	})
+}
+
+func runStableID(t *testing.T, h Harness) {
+	if h.ID == nil {
+		t.Skip("the protocol carries no id")
+	}
+	s, a := setUp(t, h)
+	failing := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
+	s.does(failing, cut, h.Accept)
+	m := h.Message(t, s.target, "1-stable-0")
+	for m.Attempt = 1; m.Attempt <= 3; m.Attempt++ {
+		sendBounded(t, a, m)
+	}
+	seen := s.seen()
+	if len(seen) != 3 || seen[0] == "" || seen[0] != seen[1] || seen[1] != seen[2] {
+		t.Errorf("three attempts carried the ids %q, want one id three times", seen)
+	}
+}
+
+func runConcurrent(t *testing.T, h Harness) {
+	const sends = 64
+	s, a := setUp(t, h)
+	results := make([]channels.Result, sends)
+	var wg sync.WaitGroup
+	for i := range sends {
+		m := h.Message(t, s.target, fmt.Sprintf("1-concurrent-%d", i))
+		wg.Go(func() { results[i] = a.Send(t.Context(), m) })
+	}
+	wg.Wait()
+	for _, r := range results {
+		wantVerdict(t, r, channels.Sent)
+		CheckResult(t, r, h.Private...)
+	}
+	seen := s.seen()
+	if len(seen) != sends {
+		t.Errorf("the provider saw %d requests, want %d", len(seen), sends)
+	}
+	slices.Sort(seen)
+	if h.ID != nil && len(slices.Compact(seen)) != sends {
+		t.Errorf("the provider saw %d ids, want %d", len(slices.Compact(seen)), sends)
+	}
+}
+
+// Closed is an address of loopback on which nothing listens.
+func Closed(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strings.TrimSpace(l.Addr().String())
+}
