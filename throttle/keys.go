@@ -1,0 +1,49 @@
+package throttle
+
+import (
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Every key of this room is made here. The part in braces is the Redis Cluster
+// hash tag, so that whatever one script touches lies in one slot:
+//
+//	{namespace:partition}:c:<rule>:<tenant>:<user>   ZSET of a user's deliveries under a cap: id → ms at which it goes
+//	{namespace:channel}:consumers                    ZSET of a channel's consumers: name → ms of the last beat, by Redis's clock
+
+// Partitioner tells which partition holds what belongs to a user. The same
+// function must serve every room, or a user's state falls apart.
+type Partitioner func(tenant, user string) int
+
+type keys struct{ namespace string }
+
+// cap is the key of one user's window under one rule.
+func (k keys) cap(partition int, rule, tenant, user string) string {
+	return "{" + k.namespace + ":" + strconv.Itoa(partition) + "}:c:" + rule + ":" + escape(tenant) + ":" + user
+}
+
+// consumers is the key under which a channel's consumers are counted.
+func (k keys) consumers(c notice.Channel) string {
+	return "{" + k.namespace + ":" + string(c) + "}:consumers"
+}
+
+// escape keeps the colon that ends a tenant from being mistaken for one
+// inside it: tenant "a:b" with user "c" is not tenant "a" with user "b:c".
+func escape(tenant string) string {
+	if !strings.ContainsAny(tenant, ":%") {
+		return tenant
+	}
+	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(tenant)
+}
+
+// ruleKey names a rule in keys by what it counts, in seven characters. The
+// limit and what happens over it are left out on purpose: a changed limit goes
+// on counting where the old one stood.
+func ruleKey(category, channel string, windowMS int64) string {
+	h := fnv.New32a()
+	h.Write([]byte(category + "\x00" + channel + "\x00" + strconv.FormatInt(windowMS, 10)))
+	return strconv.FormatUint(uint64(h.Sum32()), 36)
+}

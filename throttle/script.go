@@ -1,0 +1,49 @@
+package throttle
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// call is one run of a script, all of whose keys lie in one slot.
+type call struct {
+	keys []string
+	args []any
+}
+
+// runAll runs a script once for each call, in one round trip. A server that
+// does not know the script yet (a new one, a failover) is sent its body in a
+// second one: a pipelined EVALSHA does not fall back by itself.
+func runAll(ctx context.Context, rdb redis.UniversalClient, s *redis.Script, calls []call) ([]*redis.Cmd, error) {
+	cmds := make([]*redis.Cmd, len(calls))
+	pipe := rdb.Pipeline()
+	for i, c := range calls {
+		cmds[i] = s.EvalSha(ctx, pipe, c.keys, c.args...)
+	}
+	_, err := pipe.Exec(ctx)
+	if err == nil {
+		return cmds, nil
+	}
+	return cmds, runMissing(ctx, rdb, s, calls, cmds)
+}
+
+// runMissing runs again, by their bodies, the calls that failed for want of the
+// script, and returns the first error that then is left.
+func runMissing(ctx context.Context, rdb redis.UniversalClient, s *redis.Script, calls []call, cmds []*redis.Cmd) error {
+	pipe := rdb.Pipeline()
+	for i, c := range calls {
+		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+			cmds[i] = s.Eval(ctx, pipe, c.keys, c.args...)
+		}
+	}
+	if pipe.Len() > 0 {
+		pipe.Exec(ctx) // its error is that of one of the commands below
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

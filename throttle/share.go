@@ -1,0 +1,129 @@
+package throttle
+
+import (
+	"context"
+	_ "embed" // the script
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+//go:embed share.lua
+var shareLua string
+
+// A consumer beats every beatEvery; one that has not for beatLife is gone. So
+// the others hear of a join within 0.5 s, and of a death within 2 s.
+const (
+	beatEvery = 500 * time.Millisecond
+	beatLife  = 1500 * time.Millisecond
+)
+
+// Share divides a channel's rate among its consumers: with n of them live, each
+// has a Pace of rate/n. A consumer that joins sends nothing until every other
+// one has made room for it, so that together they never pass the rate; one that
+// leaves, or dies, leaves its part to the others. (Each consumer may hold one
+// permit in hand: after an idle time, n consumers may send n at once.)
+//
+// While Redis cannot be reached, each keeps the part that it had.
+type Share struct {
+	rdb      redis.UniversalClient
+	key      string
+	consumer string
+	pace     *Pace
+	script   *redis.Script
+	every    time.Duration
+	life     time.Duration
+
+	joined int64 // ms, by Redis's clock; 0 before the first beat
+
+	mu   sync.Mutex
+	live int
+	err  error
+}
+
+// NewShare makes the share of one consumer, whose name no other live consumer
+// may have, and takes the pace's share away until Run has counted it in.
+func NewShare(rdb redis.UniversalClient, namespace string, channel notice.Channel, consumer string, pace *Pace) *Share {
+	pace.SetShare(0)
+	return &Share{
+		rdb: rdb, key: keys{namespace}.consumers(channel), consumer: consumer, pace: pace,
+		script: redis.NewScript(shareLua), every: beatEvery, life: beatLife,
+	}
+}
+
+// Run keeps the share up to date until ctx ends, and then leaves, so that the
+// others need not wait for its death to be noticed.
+func (s *Share) Run(ctx context.Context) {
+	ticker := time.NewTicker(s.every)
+	defer ticker.Stop()
+	for {
+		s.note(s.beat(ctx))
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			s.leave()
+			return
+		}
+	}
+}
+
+// beat says that the consumer lives, and takes the share that follows from how
+// many do. It returns that number.
+func (s *Share) beat(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.life)
+	defer cancel()
+	reply, err := s.script.Run(ctx, s.rdb, []string{s.key}, s.consumer, s.life.Milliseconds(), s.joined).Int64Slice()
+	if err != nil {
+		return 0, fmt.Errorf("count the consumers of a channel: %w", err)
+	}
+	if len(reply) != 3 || reply[0] < 1 {
+		return 0, fmt.Errorf("count the consumers of a channel: the script answered %v", reply)
+	}
+	live, joined, settled := int(reply[0]), reply[1], reply[2] == 1
+	s.pace.SetShare(s.part(live, joined, settled))
+	s.joined = joined
+	return live, nil
+}
+
+// part is the share that a beat's answer allows.
+func (s *Share) part(live int, joined int64, settled bool) float64 {
+	if !settled {
+		return 0
+	}
+	part := 1 / float64(live)
+	if s.joined != 0 && joined != s.joined {
+		// It was forgotten: Redis lost its data, or this process stood still
+		// for long. Who else lives is known with the next beat only.
+		return min(part, s.pace.Share())
+	}
+	return part
+}
+
+// leave counts the consumer out. A failure is no matter: its beats end.
+func (s *Share) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s.pace.SetShare(0)
+	_, err := s.rdb.ZRem(ctx, s.key, s.consumer).Result()
+	s.note(0, err)
+}
+
+func (s *Share) note(live int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err = err; err == nil {
+		s.live = live
+	}
+}
+
+// Live is how many consumers the last beat that worked counted, this one among
+// them, and the error of the last beat if it did not work.
+func (s *Share) Live() (consumers int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live, s.err
+}
