@@ -12,6 +12,7 @@ type Event struct {
 	ID           string       `json:"id"` // see NewID
 	Tenant       string       `json:"tenant"`
 	AcceptedAt   time.Time    `json:"at,format:unixmilli"`
+	Keyed        bool         `json:"keyed,omitzero"` // an idempotency key answers with this id
 	Notification Notification `json:"n"`
 }
 
@@ -31,9 +32,11 @@ type Delivery struct {
 	AcceptedAt  time.Time      `json:"at,format:unixmilli"`
 	ExpiresAt   time.Time      `json:"exp,omitzero,format:unixmilli"`
 	CollapseKey string         `json:"collapse,omitzero"`
-	Attempt     int            `json:"attempt,omitzero"` // attempts that have been made and counted
-	Unknown     bool           `json:"unknown,omitzero"` // the last attempt's outcome is not known
-	Fallback    []Address      `json:"fallback,omitempty"`
+	Attempt     int            `json:"attempt,omitzero"`   // attempts that have been made and counted
+	Unknown     bool           `json:"unknown,omitzero"`   // the last attempt's outcome is not known
+	Fallback    []Address      `json:"fallback,omitempty"` // route first: where to go when this address fails for good
+	Alone       bool           `json:"alone,omitzero"`     // the notification's only delivery
+	Keyed       bool           `json:"keyed,omitzero"`     // an idempotency key answers with the notification's id
 }
 
 // Person is what a rendering may know of the recipient.

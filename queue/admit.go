@@ -1,0 +1,361 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+)
+
+const (
+	admitters  = 2    // group commits under way at once: one gathers while one waits for its reply
+	admitBatch = 256  // the most admissions in one commit
+	admitQueue = 1024 // admissions waiting for a commit; past it Admit blocks
+	admitTries = 3    // commits of one admission before its caller is told
+	admitPause = 50 * time.Millisecond
+)
+
+// admission is an Admission on its way through a group commit.
+type admission struct {
+	Admission
+	id        string
+	event     []byte // encoded
+	head      []byte // of its record
+	due       time.Time
+	lane      notice.Lane
+	claimed   bool // the key is ours: id is the first
+	done      *sync.WaitGroup
+	result    *Admitted
+	duplicate bool
+}
+
+// Admit stores a notification and returns its id once it is as durable as
+// configured. It joins whatever other admissions are waiting into one round
+// trip. A Result.Err that is ErrUnavailable means that it may or may not have
+// been stored; with a Key it is safe to try again.
+func (q *Queue) Admit(ctx context.Context, a Admission) (Admitted, error) {
+	out := q.AdmitAll(ctx, []Admission{a})
+	return out[0], out[0].Err
+}
+
+// AdmitAll is Admit for many at once; each has its own result, in order.
+func (q *Queue) AdmitAll(ctx context.Context, as []Admission) []Admitted {
+	out := make([]Admitted, len(as))
+	var done sync.WaitGroup
+	for i := range as {
+		adm, err := q.prepare(as[i])
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		adm.done, adm.result = &done, &out[i]
+		done.Add(1)
+		select {
+		case q.admits <- adm:
+		case <-ctx.Done():
+			adm.answer(Admitted{Err: fmt.Errorf("%w: %w while waiting for a commit", ErrUnavailable, ctx.Err())})
+		}
+	}
+	// Each commit is bounded in time, so this wait is too; leaving early would
+	// leave the caller not knowing what was stored.
+	done.Wait()
+	return out
+}
+
+func (a *admission) answer(r Admitted) {
+	*a.result = r
+	a.done.Done()
+}
+
+// prepare gives an admission its id and encodes it, outside of the commit.
+func (q *Queue) prepare(a Admission) (*admission, error) {
+	n := &a.Notification
+	now := q.now()
+	p := q.keys.partition(a.Tenant, recipientKey(n))
+	id := notice.NewID(p, now)
+	if a.Identity != "" {
+		id = notice.DerivedID(p, a.ReadAt, a.Identity)
+	}
+	adm := &admission{Admission: a, id: id, lane: n.Priority, due: n.SendAt}
+	if adm.lane == "" {
+		adm.lane = notice.LaneNormal
+	}
+	return adm, adm.encode(id, now)
+}
+
+func (a *admission) encode(id string, now time.Time) (err error) {
+	a.id = id
+	ev := notice.Event{ID: id, Tenant: a.Tenant, AcceptedAt: now, Keyed: a.Key != "", Notification: a.Notification}
+	if a.event, err = json.Marshal(&ev); err != nil {
+		return fmt.Errorf("encoding the notification: %w", err)
+	}
+	a.head = appendHead(nil, &ev)
+	return nil
+}
+
+// recipientKey is what a notification is partitioned by: its user, or, for an
+// anonymous recipient, the first of its addresses.
+func recipientKey(n *notice.Notification) string {
+	switch to := &n.To; {
+	case to.User != "":
+		return to.User
+	case to.Email != "":
+		return to.Email
+	case len(to.Devices) > 0:
+		return to.Devices[0].Token
+	case len(to.Webhooks) > 0:
+		return to.Webhooks[0].URL
+	}
+	return ""
+}
+
+// admitLoop commits whatever is waiting, one entry or many: nothing waits for
+// a batch to fill.
+func (q *Queue) admitLoop(ctx context.Context) {
+	batch := make([]*admission, 0, admitBatch)
+	for {
+		select {
+		case a := <-q.admits:
+			batch = append(batch[:0], a)
+		case <-ctx.Done():
+			if batch = gather(batch[:0], q.admits, admitBatch); len(batch) == 0 {
+				return
+			}
+		}
+		batch = gather(batch, q.admits, admitBatch)
+		q.commit(batch)
+	}
+}
+
+// gather adds what is ready to batch, without waiting, up to most.
+func gather[T any](batch []T, from <-chan T, most int) []T {
+	for len(batch) < most {
+		select {
+		case v := <-from:
+			batch = append(batch, v)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit claims the batch's keys, admits it, and answers each. A failure is
+// tried again a few times: both steps may be repeated without harm.
+func (q *Queue) commit(batch []*admission) {
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	var err error
+	for try := range admitTries {
+		if try > 0 && !pause(ctx, admitPause<<try) {
+			break
+		}
+		if err = q.claimKeys(ctx, batch); err != nil {
+			continue
+		}
+		batch = answerReused(batch)
+		if err = q.admit(ctx, batch); err == nil || errors.Is(err, errNotDurable) {
+			break
+		}
+	}
+	for _, a := range batch {
+		if err != nil {
+			a.answer(Admitted{Err: unavailable(err)})
+			continue
+		}
+		a.answer(Admitted{ID: a.id, Duplicate: a.duplicate})
+	}
+}
+
+// claimKeys settles, for each admission with a key, whose id the key stands
+// for. An admission whose key was claimed before takes the first one's id and
+// is admitted under it again, which heals a crash between the two steps.
+func (q *Queue) claimKeys(ctx context.Context, batch []*admission) error {
+	var calls []*call
+	var keyed []*admission
+	for _, a := range batch {
+		if a.Key == "" || a.claimed {
+			continue
+		}
+		keyed = append(keyed, a)
+		calls = append(calls, &call{script: q.scripts.claim, keys: []string{q.keys.claim(a.Tenant, a.Key)},
+			args: []any{claimValue(a), keyLife.Milliseconds()}})
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	if err := q.runAll(ctx, calls); err != nil {
+		return err
+	}
+	for i, a := range keyed {
+		if err := a.learn(calls[i].reply); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func claimValue(a *admission) string {
+	return strconv.FormatUint(a.Digest, 36) + ":" + a.id
+}
+
+// learn takes the claim's answer in.
+func (a *admission) learn(reply *redis.Cmd) error {
+	stored, err := reply.Text()
+	if err != nil {
+		return unavailable(err)
+	}
+	a.claimed = true
+	if stored == claimValue(a) {
+		return nil
+	}
+	digest, id, _ := strings.Cut(stored, ":")
+	a.duplicate = true
+	if digest != strconv.FormatUint(a.Digest, 36) {
+		a.id = "" // refused by answerReused
+		return nil
+	}
+	var ev notice.Event
+	if err := json.Unmarshal(a.event, &ev); err != nil {
+		return fmt.Errorf("reading an admission back: %w", err)
+	}
+	return a.encode(id, ev.AcceptedAt)
+}
+
+// answerReused refuses the admissions whose key stands for something else and
+// returns the rest.
+func answerReused(batch []*admission) []*admission {
+	rest := batch[:0]
+	for _, a := range batch {
+		if a.id == "" {
+			a.answer(Admitted{Err: ErrKeyReused})
+			continue
+		}
+		rest = append(rest, a)
+	}
+	return rest
+}
+
+// admit runs one script for each partition of the batch, in one pipeline.
+func (q *Queue) admit(ctx context.Context, batch []*admission) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	now := q.now()
+	byPartition := map[int]*call{}
+	members := map[int][]*admission{}
+	var calls []*call
+	for _, a := range batch {
+		p, _, _, err := notice.SplitID(a.id)
+		if err != nil {
+			return fmt.Errorf("admitting: %w", err)
+		}
+		c := byPartition[p]
+		if c == nil {
+			c = &call{script: q.scripts.admit, keys: []string{q.keys.later(p), q.keys.parked(p)}, args: []any{openLife.Milliseconds()}}
+			byPartition[p] = c
+			calls = append(calls, c)
+		}
+		members[p] = append(members[p], a)
+		q.addAdmission(c, p, a, now)
+	}
+	if err := q.runDurably(ctx, calls); err != nil {
+		return err
+	}
+	for p, c := range byPartition {
+		if err := markDuplicates(c, members[p]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *Queue) addAdmission(c *call, p int, a *admission, now time.Time) {
+	c.keys = append(c.keys, q.keys.record(p, a.id), q.keys.stream(p, stageEvents, a.lane))
+	due, wait := int64(0), int64(0)
+	if a.due.After(now) {
+		due, wait = a.due.UnixMilli(), a.due.Sub(now).Milliseconds()
+	}
+	c.args = append(c.args, a.event, a.head, due, wait, a.id, streamSuffix(stageEvents, a.lane))
+}
+
+// markDuplicates reads which ids were there already. An id of our own making
+// can only be there because an earlier try's reply was lost; an inbox entry's
+// was admitted by whoever read it before.
+func markDuplicates(c *call, members []*admission) error {
+	admitted, err := ints(c.reply, len(members))
+	if err != nil {
+		return err
+	}
+	for i, a := range members {
+		if admitted[i] == 0 && a.Identity != "" {
+			a.duplicate = true
+		}
+	}
+	return nil
+}
+
+// errNotDurable is an admission that is stored, but not as safely as promised.
+var errNotDurable = errors.New("stored, but not as durably as queue.durability asks")
+
+// runDurably is runAll, and then the wait that the configured durability asks
+// for, on the same connection and in the same round trip.
+func (q *Queue) runDurably(ctx context.Context, calls []*call) error {
+	if q.cfg.Durability == "" || q.cfg.Durability == config.DurabilityMemory {
+		return q.runAll(ctx, calls)
+	}
+	pipe := q.rdb.Pipeline()
+	for _, c := range calls {
+		c.reply = c.script.Eval(ctx, pipe, c.keys, c.args...)
+	}
+	timeout := (commandTimeout / 2).Milliseconds()
+	var waited *redis.Cmd
+	if q.cfg.Durability == config.DurabilityReplica {
+		waited = pipe.Do(ctx, "WAIT", 1, timeout)
+	} else {
+		waited = pipe.Do(ctx, "WAITAOF", 1, 0, timeout)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return unavailable(err)
+	}
+	return enough(waited)
+}
+
+// enough reads the answer of WAIT (a number) or WAITAOF (a pair: local, replicas).
+func enough(waited *redis.Cmd) error {
+	n, err := waited.Int64()
+	if err != nil {
+		var both []int64
+		if both, err = waited.Int64Slice(); err == nil && len(both) == 2 {
+			n = both[0]
+		}
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	if n < 1 {
+		return errNotDurable
+	}
+	return nil
+}
+
+// pause waits for d, or reports false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,136 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// InboxEntry is what some program put on the inbox stream.
+type InboxEntry struct {
+	Lease    *Lease
+	Event    string // the field `event`; empty when there was none
+	Tenant   string // the field `tenant`
+	Identity string // the same for every reading of the entry
+	At       time.Time
+	fields   string // all of it, for a dead letter
+}
+
+// InboxReader reads the inbox under one consumer's name. It is for one
+// goroutine.
+type InboxReader struct {
+	q        *Queue
+	consumer string
+}
+
+// InboxReader reads the inbox.
+func (q *Queue) InboxReader(consumer string) *InboxReader { return &InboxReader{q, consumer} }
+
+// Read leases up to room entries, waiting a second at most for the first.
+func (r *InboxReader) Read(ctx context.Context, room int) ([]*InboxEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout+blockTime)
+	defer cancel()
+	found, err := r.q.readers.XReadGroup(ctx, &redis.XReadGroupArgs{
+		Group: group, Consumer: r.consumer, Streams: []string{r.q.keys.inbox(), ">"}, Count: int64(room), Block: blockTime,
+	}).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, r.q.recover(ctx, fmt.Errorf("reading the inbox: %w", err))
+	}
+	return r.q.inboxEntries(found[0].Messages), nil
+}
+
+// Reclaim leases up to room entries whose consumers have not been heard of for
+// queue.visibility.
+func (r *InboxReader) Reclaim(ctx context.Context, room int) ([]*InboxEntry, error) {
+	found, _, err := r.q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+		Stream: r.q.keys.inbox(), Group: group, Consumer: r.consumer, MinIdle: r.q.cfg.Visibility.Std(), Start: "0", Count: int64(room),
+	}).Result()
+	if err != nil {
+		return nil, r.q.recover(ctx, fmt.Errorf("reclaiming from the inbox: %w", err))
+	}
+	return r.q.inboxEntries(found), nil
+}
+
+func (q *Queue) inboxEntries(found []redis.XMessage) []*InboxEntry {
+	now := q.now()
+	out := make([]*InboxEntry, 0, len(found))
+	for _, m := range found {
+		if m.Values == nil {
+			continue // acknowledged while it was pending
+		}
+		e := &InboxEntry{Lease: &Lease{entry: m.ID, at: now}, Identity: "inbox:" + m.ID, At: entryTime(m.ID, now), fields: fieldsText(m.Values)}
+		e.Event, _ = m.Values["event"].(string)
+		e.Tenant, _ = m.Values["tenant"].(string)
+		if again, ok := m.Values["redrive"].(string); ok {
+			e.Identity = "redrive:" + again // a dead letter put back twice is admitted once
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// entryTime is the millisecond in a stream entry's id; now when a program made
+// ids of its own that say something else.
+func entryTime(id string, now time.Time) time.Time {
+	ms, _, _ := strings.Cut(id, "-")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || n < 1e12 || n > now.UnixMilli() {
+		return now
+	}
+	return time.UnixMilli(n)
+}
+
+func fieldsText(values map[string]any) string {
+	b, err := json.Marshal(values, json.Deterministic(true))
+	if err != nil {
+		return fmt.Sprintf("%q", values)
+	}
+	return string(b)
+}
+
+// FinishInbox acknowledges and deletes entries whose events were admitted.
+func (q *Queue) FinishInbox(ctx context.Context, entries []*InboxEntry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.Lease.entry
+	}
+	pipe := q.rdb.TxPipeline()
+	pipe.XAck(ctx, q.keys.inbox(), group, ids...)
+	pipe.XDel(ctx, q.keys.inbox(), ids...)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// BuryInbox keeps an unreadable entry as a dead letter, then finishes it.
+// Dying in between buries it once all the same.
+func (q *Queue) BuryInbox(ctx context.Context, e *InboxEntry, reason, detail string) error {
+	tenant := e.Tenant
+	p := q.keys.partition(tenant, e.Identity)
+	id := notice.DeliveryID(notice.DerivedID(p, e.At, e.Identity), 0)
+	now := q.now()
+	letter, err := json.Marshal(&deadLetter{Tenant: tenant, Channel: notice.ChannelInbox, Reason: reason, Detail: detail, At: now, Payload: e.fields})
+	if err != nil {
+		return fmt.Errorf("encoding dead letter %s: %w", id, err)
+	}
+	c := &call{script: q.scripts.bury, keys: []string{q.keys.dead(p), q.keys.deadLetters(p)}, args: []any{id, letter, now.UnixMilli()}}
+	if err := q.run(ctx, c); err != nil {
+		return err
+	}
+	return q.FinishInbox(ctx, []*InboxEntry{e})
+}

@@ -1,0 +1,83 @@
+package queue
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Every key of this room is named here. "{namespace:p}" is the hash tag of
+// every key of partition p, so that each transition is one script over one
+// slot of a Redis Cluster.
+//
+//	{ns}:inbox                  stream   what other programs put on the queue
+//	{ns}:meta                   hash     what is fixed once data exists: partitions
+//	{ns:p}:events:{lane}        stream   accepted, not yet planned
+//	{ns:p}:{channel}:{lane}     stream   deliveries
+//	{ns:p}:later                zset     parked ids by the millisecond they are due
+//	{ns:p}:parked               hash     parked id → stream it goes back to, and its payload
+//	{ns:p}:n:{id}               string   a notification's record, see record.go
+//	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
+//	{ns:p}:dead                 zset     dead letters' ids by the millisecond they died
+//	{ns:p}:deadletters          hash     id → the dead letter
+type keys struct {
+	namespace  string
+	partitions int
+}
+
+// group is the consumer group of every stream.
+const group = "carillon"
+
+// stageEvents is the stage of accepted, not yet planned events; every other
+// stage is a channel.
+const stageEvents = "events"
+
+func (k keys) inbox() string { return k.namespace + ":inbox" }
+func (k keys) meta() string  { return k.namespace + ":meta" }
+
+func (k keys) tag(p int) string {
+	return "{" + k.namespace + ":" + strconv.Itoa(p) + "}:"
+}
+
+func (k keys) stream(p int, stage string, lane notice.Lane) string {
+	return k.tag(p) + streamSuffix(stage, lane)
+}
+
+// streamSuffix is a stream's key without its partition, which is how a parked
+// entry remembers where it goes back to.
+func streamSuffix(stage string, lane notice.Lane) string { return stage + ":" + string(lane) }
+
+func (k keys) later(p int) string       { return k.tag(p) + "later" }
+func (k keys) parked(p int) string      { return k.tag(p) + "parked" }
+func (k keys) dead(p int) string        { return k.tag(p) + "dead" }
+func (k keys) deadLetters(p int) string { return k.tag(p) + "deadletters" }
+
+// record takes the id of a notification, "<p>-<20 characters>".
+func (k keys) record(p int, id string) string {
+	return k.tag(p) + "n:" + id[strings.IndexByte(id, '-')+1:]
+}
+
+// claim is the idempotency entry of a tenant's key, in a partition of its own
+// choosing: the same key may come with another recipient, and must be found.
+func (k keys) claim(tenant, key string) string {
+	h := xxhash.New()
+	h.WriteString(tenant)
+	h.WriteString("\x00")
+	h.WriteString(key)
+	// The partition is taken from one hash, the name from the key itself: two
+	// keys that collide must not answer for each other.
+	p := int(h.Sum64() % uint64(k.partitions))
+	return k.tag(p) + "i:" + tenant + ":" + key
+}
+
+// partition is the partition of everything about one person of one tenant.
+func (k keys) partition(tenant, user string) int {
+	h := xxhash.New()
+	h.WriteString(tenant)
+	h.WriteString("\x00")
+	h.WriteString(user)
+	return int(h.Sum64() % uint64(k.partitions))
+}

@@ -1,0 +1,126 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Planned is what became of one event: its deliveries, and what was decided
+// about addresses that get none.
+type Planned struct {
+	Lease      *Lease
+	Event      *notice.Event
+	Deliveries []PlannedDelivery
+	// Note is a decision about the notification itself, when there is no
+	// delivery at all; zero for none.
+	Note Entry
+}
+
+// PlannedDelivery is one delivery to start, or, with a final Ended.Status, one
+// that ends before it starts (suppressed, capped, expired).
+type PlannedDelivery struct {
+	Delivery notice.Delivery
+	Ended    Entry     // zero: it starts
+	Due      time.Time // zero or past: at once
+	Why      Entry     // when Due is later: the decision, for the timeline
+}
+
+// Plan moves events on to their deliveries, one script for each partition, in
+// one pipeline. An event that another consumer has planned is left alone. It
+// may be repeated after an error.
+func (q *Queue) Plan(ctx context.Context, planned []*Planned) error {
+	now := q.now()
+	byPartition := map[int]*planCall{}
+	var calls []*call
+	for _, pl := range planned {
+		p := pl.Lease.Partition()
+		c := byPartition[p]
+		if c == nil {
+			c = &planCall{shared: shared{}, call: &call{script: q.scripts.plan, keys: []string{q.keys.later(p), q.keys.parked(p)},
+				args: []any{group, openLife.Milliseconds()}}}
+			byPartition[p] = c
+			calls = append(calls, c.call)
+		}
+		if err := q.addPlanned(c, p, pl, now); err != nil {
+			return err
+		}
+	}
+	return q.runAll(ctx, calls)
+}
+
+type planCall struct {
+	*call
+	shared shared
+}
+
+func (q *Queue) addPlanned(c *planCall, p int, pl *Planned, now time.Time) error {
+	lines, open := planLines(pl, now)
+	c.args = append(c.args,
+		c.shared.key(c.call, pl.Lease.from.key), pl.Lease.entry, c.key(q.keys.record(p, pl.Event.ID)),
+		fmt.Sprintf("%03d", open), lines, q.recordLife(pl.Event.Keyed, pl.Event.AcceptedAt, now).Milliseconds(), open)
+	for i := range pl.Deliveries {
+		if pl.Deliveries[i].Ended.Status != "" {
+			continue
+		}
+		if err := q.addDelivery(c, p, &pl.Deliveries[i], open == 1, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *Queue) addDelivery(c *planCall, p int, d *PlannedDelivery, alone bool, now time.Time) error {
+	d.Delivery.Alone = alone
+	payload, err := json.Marshal(&d.Delivery)
+	if err != nil {
+		return fmt.Errorf("encoding delivery %s: %w", d.Delivery.ID, err)
+	}
+	stage, lane := string(d.Delivery.Address.Channel), d.Delivery.Lane
+	if d.Due.After(now) {
+		c.args = append(c.args, d.Delivery.ID, payload, d.Due.UnixMilli(), d.Due.Sub(now).Milliseconds(), streamSuffix(stage, lane))
+		return nil
+	}
+	c.args = append(c.args, d.Delivery.ID, payload, 0, 0, c.shared.key(c.call, q.keys.stream(p, stage, lane)))
+	return nil
+}
+
+// planLines writes what the plan decided and counts the deliveries that start.
+func planLines(pl *Planned, now time.Time) (lines []byte, open int) {
+	ev := pl.Event
+	for i := range pl.Deliveries {
+		d := &pl.Deliveries[i]
+		_, _, ordinal, err := notice.SplitID(d.Delivery.ID)
+		if err != nil {
+			ordinal = i
+		}
+		lines = appendPlanned(lines, ordinal, now.Sub(ev.AcceptedAt), d.Delivery.Address)
+		switch {
+		case d.Ended.Status != "":
+			lines = appendEntry(lines, ordinal, ev.AcceptedAt, d.Ended)
+			continue
+		case d.Why.Status != "":
+			lines = appendEntry(lines, ordinal, ev.AcceptedAt, d.Why)
+		}
+		open++
+	}
+	if pl.Note.Status != "" {
+		lines = appendEntry(lines, whole, ev.AcceptedAt, pl.Note)
+	}
+	return lines, open
+}
+
+// recordLife is how long a record stays once nothing of it is open: the
+// configured retention, and at least as long as an idempotency key answers
+// with its id, for the record is what stops the second admission.
+func (q *Queue) recordLife(keyed bool, acceptedAt, now time.Time) time.Duration {
+	life := q.cfg.Retention.Std()
+	if keyed {
+		life = max(life, acceptedAt.Add(keyLife+time.Hour).Sub(now))
+	}
+	return life
+}

@@ -1,0 +1,53 @@
+-- Turns a batch of leased events of one partition into deliveries.
+-- KEYS[1]   parked ids by due time (zset)
+-- KEYS[2]   parked payloads (hash)
+-- KEYS[3..] streams and records, which ARGV names by their index
+-- ARGV[1]   consumer group
+-- ARGV[2]   how long an open notification's record is kept past its due time, ms
+-- ARGV[3..] for each event: stream index, entry id, record index, number of open deliveries ("003"),
+--           record lines, record's life in ms when nothing is open, number of deliveries,
+--           then for each delivery: its id, payload, due in unix ms (0: now), ms until due,
+--           stream index when due now, else the stream's name without its tag
+-- Returns   for each event 1, or 0 when the entry was planned already (nothing is done then).
+local out, acks = {}, {}
+local a = 3
+while a <= #ARGV do
+  local stream, entry, record = KEYS[tonumber(ARGV[a])], ARGV[a + 1], KEYS[tonumber(ARGV[a + 2])]
+  local open, lines, life, n = ARGV[a + 3], ARGV[a + 4], ARGV[a + 5], tonumber(ARGV[a + 6])
+  a = a + 7
+  -- The entry itself is the token: whoever deletes it makes the transition.
+  local mine = redis.call('XDEL', stream, entry) == 1
+  local longest = 0
+  for _ = 1, n do
+    local wait = tonumber(ARGV[a + 3])
+    if mine then
+      if wait > 0 then
+        redis.call('HSET', KEYS[2], ARGV[a], ARGV[a + 4] .. '\n' .. ARGV[a + 1])
+        redis.call('ZADD', KEYS[1], ARGV[a + 2], ARGV[a])
+        if wait > longest then longest = wait end
+      else
+        redis.call('XADD', KEYS[tonumber(ARGV[a + 4])], '*', 'd', ARGV[a + 1])
+      end
+    end
+    a = a + 5
+  end
+  if mine then
+    redis.call('APPEND', record, lines)
+    if n == 0 then
+      redis.call('PEXPIRE', record, life)
+    else
+      redis.call('SETRANGE', record, 0, open)
+      if longest > 0 then
+        redis.call('PEXPIRE', record, string.format('%.0f', longest + tonumber(ARGV[2])))
+      end
+    end
+    local ids = acks[stream]
+    if not ids then ids = {}; acks[stream] = ids end
+    ids[#ids + 1] = entry
+  end
+  out[#out + 1] = mine and 1 or 0
+end
+for stream, ids in pairs(acks) do
+  redis.call('XACK', stream, ARGV[1], unpack(ids))
+end
+return out

@@ -1,0 +1,175 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+)
+
+// openLife is how long the record of an unfinished notification outlives the
+// moment it is next due: far beyond any backlog, so that only a record whose
+// entry was lost with its server can meet its end this way.
+const openLife = 30 * 24 * time.Hour
+
+// keyLife is how long an idempotency key answers.
+const keyLife = 24 * time.Hour
+
+// Queue is the queue of one namespace. It is safe for concurrent use.
+type Queue struct {
+	rdb     redis.UniversalClient // commands that answer at once
+	readers redis.UniversalClient // reads that block
+	cfg     config.Queue
+	keys    keys
+	scripts scripts
+	now     func() time.Time
+	streams []stream
+	closing context.CancelFunc
+	running sync.WaitGroup
+	admits  chan *admission
+	backlog backlog
+}
+
+// stream is one stream of one partition.
+type stream struct {
+	partition int
+	stage     string
+	lane      notice.Lane
+	key       string
+}
+
+// Option changes how a Queue is opened.
+type Option func(*Queue)
+
+// WithClock replaces time.Now.
+func WithClock(now func() time.Time) Option { return func(q *Queue) { q.now = now } }
+
+// Open binds to the namespace's data, checks that its partitions are the
+// configured ones, and creates what is missing. rdb answers at once, readers
+// is for blocking reads and needs a connection for each Reader; neither is
+// closed by the Queue.
+func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Queue, options ...Option) (*Queue, error) {
+	q := &Queue{
+		rdb: rdb, readers: readers, cfg: cfg, now: time.Now,
+		keys:    keys{namespace: cfg.Namespace, partitions: cfg.Partitions},
+		scripts: newScripts(),
+		admits:  make(chan *admission, admitQueue),
+	}
+	for _, o := range options {
+		o(q)
+	}
+	for p := range cfg.Partitions {
+		for _, stage := range stages() {
+			for _, lane := range notice.Lanes() {
+				q.streams = append(q.streams, stream{p, stage, lane, q.keys.stream(p, stage, lane)})
+			}
+		}
+	}
+	if err := q.checkPartitions(ctx); err != nil {
+		return nil, err
+	}
+	if err := q.createGroups(ctx); err != nil {
+		return nil, err
+	}
+	var background context.Context
+	background, q.closing = context.WithCancel(context.Background())
+	for range admitters {
+		q.running.Go(func() { q.admitLoop(background) })
+	}
+	q.running.Go(func() { q.watchBacklog(background) })
+	return q, nil
+}
+
+// Close stops admitting; what was handed to Admit before is answered first.
+func (q *Queue) Close() {
+	q.closing()
+	q.running.Wait()
+}
+
+// Partition is the partition of everything about one person of one tenant.
+func (q *Queue) Partition(tenant, user string) int { return q.keys.partition(tenant, user) }
+
+func stages() []string {
+	out := []string{stageEvents}
+	for _, c := range notice.Channels() {
+		out = append(out, string(c))
+	}
+	return out
+}
+
+// PartitionsError says that the data was laid out for another number of
+// partitions than is configured.
+type PartitionsError struct{ Stored, Configured int }
+
+// Error names both numbers and the mend.
+func (e *PartitionsError) Error() string {
+	return fmt.Sprintf("queue.partitions: %d does not fit the data in Redis, which was laid out for %d: set queue.partitions to %d, or use another queue.namespace", e.Configured, e.Stored, e.Stored)
+}
+
+// checkPartitions refuses a number of partitions other than the data's: ids
+// and keys would no longer be found.
+func (q *Queue) checkPartitions(ctx context.Context) error {
+	if err := q.rdb.HSetNX(ctx, q.keys.meta(), "partitions", q.cfg.Partitions).Err(); err != nil {
+		return unavailable(err)
+	}
+	stored, err := q.rdb.HGet(ctx, q.keys.meta(), "partitions").Result()
+	if err != nil {
+		return unavailable(err)
+	}
+	if stored != strconv.Itoa(q.cfg.Partitions) {
+		n, _ := strconv.Atoi(stored)
+		return &PartitionsError{Stored: n, Configured: q.cfg.Partitions}
+	}
+	return nil
+}
+
+// createGroups makes every stream and its group, from the stream's beginning,
+// so that what was added before counts. Those that are there stay as they are.
+func (q *Queue) createGroups(ctx context.Context) error {
+	pipe := q.rdb.Pipeline()
+	pipe.XGroupCreateMkStream(ctx, q.keys.inbox(), group, "0")
+	for _, s := range q.streams {
+		pipe.XGroupCreateMkStream(ctx, s.key, group, "0")
+	}
+	cmds, err := pipe.Exec(ctx)
+	if err == nil {
+		return nil
+	}
+	for _, c := range cmds {
+		if err := c.Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
+// recover makes what a read found missing, after the server has lost its data
+// or a group was destroyed.
+func (q *Queue) recover(ctx context.Context, err error) error {
+	if !redis.HasErrorPrefix(err, "NOGROUP") && !strings.Contains(err.Error(), "NOGROUP") {
+		return err
+	}
+	if err := q.createGroups(ctx); err != nil {
+		return err
+	}
+	err = q.checkPartitions(ctx)
+	if errors.As(err, new(*PartitionsError)) {
+		return err
+	}
+	return unavailableIf(err)
+}
+
+func unavailableIf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(err)
+}

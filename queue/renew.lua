@@ -1,0 +1,15 @@
+-- Renews the leases that this consumer still holds.
+-- KEYS[1]   stream
+-- ARGV[1]   consumer group
+-- ARGV[2]   consumer
+-- ARGV[3..] entry ids
+-- Returns   how many are still held.
+local held = 0
+for i = 3, #ARGV do
+  -- XCLAIM alone would take back what another consumer has rightly taken over.
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+    held = held + 1
+  end
+end
+return held

@@ -1,0 +1,161 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Kind is how a lease of a delivery ends.
+type Kind uint8
+
+// The kinds of a Settlement.
+const (
+	Done    Kind = iota // ended; its record is all that stays
+	Later               // parked until Due, then sent again
+	Bury                // given up, kept as a dead letter
+	Next                // failed, and the next address of its fallback chain starts
+	Requeue             // handed back as it was, at once: the consumer stops
+)
+
+// Settlement is what became of one leased delivery.
+type Settlement struct {
+	Kind     Kind
+	Lease    *Lease
+	Delivery *notice.Delivery // as it goes on, for Later and Next
+	Entry    Entry            // the decision, for the timeline
+	Due      time.Time        // Later
+	Reason   string           // Bury: a short word to filter by
+}
+
+// Settle ends the leases of a batch, one script for each partition, in one
+// pipeline. settled tells for each whether it was ours to end: an entry that
+// another consumer has taken over is left to it, unless its outcome is final.
+// It may be repeated after an error.
+func (q *Queue) Settle(ctx context.Context, consumer string, batch []*Settlement) (settled []bool, err error) {
+	now := q.now()
+	settled = make([]bool, len(batch))
+	byPartition := map[int]*settleCall{}
+	var calls []*call
+	for i, s := range batch {
+		p := s.Lease.Partition()
+		c := byPartition[p]
+		if c == nil {
+			c = &settleCall{shared: shared{}, call: &call{script: q.scripts.settle,
+				keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.dead(p), q.keys.deadLetters(p)},
+				args: []any{group, consumer, openLife.Milliseconds(), longestOpenRecord}}}
+			byPartition[p] = c
+			calls = append(calls, c.call)
+		}
+		if err := q.addSettlement(c, p, s, now); err != nil {
+			return settled, err
+		}
+		c.members = append(c.members, i)
+	}
+	if err := q.runAll(ctx, calls); err != nil {
+		return settled, err
+	}
+	for _, c := range byPartition {
+		mine, err := ints(c.reply, len(c.members))
+		if err != nil {
+			return settled, err
+		}
+		for j, i := range c.members {
+			settled[i] = mine[j] == 1
+		}
+	}
+	return settled, nil
+}
+
+type settleCall struct {
+	*call
+	shared  shared
+	members []int // indices into the batch
+}
+
+func (q *Queue) addSettlement(c *settleCall, p int, s *Settlement, now time.Time) error {
+	d := s.Delivery
+	_, notification, ordinal, err := notice.SplitID(d.ID)
+	if err != nil {
+		return fmt.Errorf("settling: %w", err)
+	}
+	head := func(kind string) {
+		c.args = append(c.args, kind, c.shared.key(c.call, s.Lease.from.key), s.Lease.entry,
+			c.key(q.keys.record(p, notification)), appendEntry(nil, ordinal, d.AcceptedAt, s.Entry))
+	}
+	life := q.recordLife(d.Keyed, d.AcceptedAt, now).Milliseconds()
+	switch s.Kind {
+	case Done:
+		head("done")
+		c.args = append(c.args, life, flag(d.Alone))
+		return nil
+	case Later:
+		head("later")
+		return q.addLater(c, s, now)
+	case Bury:
+		head("dead")
+		return q.addDead(c, s, now, life)
+	case Next:
+		return q.addNext(c, p, s, now)
+	case Requeue:
+		head("requeue")
+		c.args = append(c.args, s.Lease.Payload)
+		return nil
+	}
+	return fmt.Errorf("settling %s: unknown kind %d", d.ID, s.Kind)
+}
+
+func (q *Queue) addLater(c *settleCall, s *Settlement, now time.Time) error {
+	payload, err := json.Marshal(s.Delivery)
+	if err != nil {
+		return fmt.Errorf("encoding delivery %s: %w", s.Delivery.ID, err)
+	}
+	wait := max(0, s.Due.Sub(now))
+	c.args = append(c.args, s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(),
+		streamSuffix(s.Lease.from.stage, s.Lease.from.lane))
+	return nil
+}
+
+func (q *Queue) addDead(c *settleCall, s *Settlement, now time.Time, life int64) error {
+	d := s.Delivery
+	payload, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)
+	}
+	letter, err := json.Marshal(&deadLetter{Tenant: d.Tenant, Channel: d.Address.Channel, Reason: s.Reason,
+		Detail: s.Entry.Detail, At: now, Lane: d.Lane, Payload: string(payload)})
+	if err != nil {
+		return fmt.Errorf("encoding dead letter %s: %w", d.ID, err)
+	}
+	c.args = append(c.args, d.ID, letter, now.UnixMilli(), life, flag(d.Alone))
+	return nil
+}
+
+// addNext ends one address of a fallback chain and starts the next, under the
+// next ordinal. The number of open deliveries stays as it is.
+func (q *Queue) addNext(c *settleCall, p int, s *Settlement, now time.Time) error {
+	d := *s.Delivery
+	_, notification, ordinal, _ := notice.SplitID(d.ID)
+	line := appendEntry(nil, ordinal, d.AcceptedAt, s.Entry)
+	d.Address, d.Fallback = d.Fallback[0], d.Fallback[1:]
+	d.ID, d.Attempt, d.Unknown = notice.DeliveryID(notification, ordinal+1), 0, false
+	line = appendPlanned(line, ordinal+1, now.Sub(d.AcceptedAt), d.Address)
+	payload, err := json.Marshal(&d)
+	if err != nil {
+		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)
+	}
+	c.args = append(c.args, "next", c.shared.key(c.call, s.Lease.from.key), s.Lease.entry, c.key(q.keys.record(p, notification)), line,
+		d.ID, c.shared.key(c.call, q.keys.stream(p, string(d.Address.Channel), d.Lane)), payload)
+	return nil
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}

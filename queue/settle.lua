@@ -1,0 +1,77 @@
+-- Ends the lease of a batch of deliveries of one partition.
+-- KEYS[1]   parked ids by due time (zset)
+-- KEYS[2]   parked payloads (hash)
+-- KEYS[3]   dead letters by time (zset)
+-- KEYS[4]   dead letters (hash)
+-- KEYS[5..] streams and records, which ARGV names by their index
+-- ARGV[1]   consumer group
+-- ARGV[2]   consumer
+-- ARGV[3]   how long an open notification's record is kept past its due time, ms
+-- ARGV[4]   the longest record that takes further lines that are not final, bytes
+-- ARGV[5..] for each settlement: kind, stream index, entry id, record index, record line, then
+--   done     record's life in ms, 1 when it is the notification's only delivery
+--   next     id, stream index, payload: the fallback that starts now
+--   later    id, payload, due in unix ms, ms until due, stream's name without its tag
+--   dead     id, dead letter, time in unix ms, record's life in ms, 1 when only
+--   requeue  payload: goes back to its stream as it was
+-- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
+--           consumer while we wanted it sent again (nothing is done then).
+local width = {done = 2, next = 3, later = 5, dead = 5, requeue = 1}
+local out, acks = {}, {}
+
+local function owned(stream, entry)
+  return #redis.call('XPENDING', stream, ARGV[1], entry, entry, 1, ARGV[2]) > 0
+end
+
+local function close(record, line, life, only)
+  redis.call('APPEND', record, line)
+  if only ~= '1' then
+    local open = (tonumber(redis.call('GETRANGE', record, 0, 2)) or 1) - 1
+    redis.call('SETRANGE', record, 0, string.format('%03d', math.max(open, 0)))
+    if open > 0 then return end
+  end
+  redis.call('PEXPIRE', record, life)
+end
+
+local function note(record, line)
+  if redis.call('STRLEN', record) < tonumber(ARGV[4]) then
+    redis.call('APPEND', record, line)
+  end
+end
+
+local a = 5
+while a <= #ARGV do
+  local kind, stream, entry = ARGV[a], KEYS[tonumber(ARGV[a + 1])], ARGV[a + 2]
+  local record, line = KEYS[tonumber(ARGV[a + 3])], ARGV[a + 4]
+  local x = a + 5
+  -- A final outcome counts whoever saw it; what sends again must still hold the lease.
+  local mine = (kind == 'done' or kind == 'dead' or owned(stream, entry)) and redis.call('XDEL', stream, entry) == 1
+  if mine then
+    if kind == 'done' then
+      close(record, line, ARGV[x], ARGV[x + 1])
+    elseif kind == 'next' then
+      redis.call('APPEND', record, line)
+      redis.call('XADD', KEYS[tonumber(ARGV[x + 1])], '*', 'd', ARGV[x + 2])
+    elseif kind == 'later' then
+      redis.call('HSET', KEYS[2], ARGV[x], ARGV[x + 4] .. '\n' .. ARGV[x + 1])
+      redis.call('ZADD', KEYS[1], ARGV[x + 2], ARGV[x])
+      note(record, line)
+      redis.call('PEXPIRE', record, string.format('%.0f', tonumber(ARGV[x + 3]) + tonumber(ARGV[3])))
+    elseif kind == 'dead' then
+      redis.call('HSET', KEYS[4], ARGV[x], ARGV[x + 1])
+      redis.call('ZADD', KEYS[3], ARGV[x + 2], ARGV[x])
+      close(record, line, ARGV[x + 3], ARGV[x + 4])
+    elseif kind == 'requeue' then
+      redis.call('XADD', stream, '*', 'd', ARGV[x])
+    end
+    local ids = acks[stream]
+    if not ids then ids = {}; acks[stream] = ids end
+    ids[#ids + 1] = entry
+  end
+  out[#out + 1] = mine and 1 or 0
+  a = x + width[kind]
+end
+for stream, ids in pairs(acks) do
+  redis.call('XACK', stream, ARGV[1], unpack(ids))
+end
+return out
