@@ -1,5 +1,7 @@
 package config
 
+import "fmt"
+
 // Durability is what a 202 promises.
 type Durability string
 
@@ -12,10 +14,21 @@ const (
 
 // Queue sizes the queue.
 type Queue struct {
-	Namespace  string     `yaml:"namespace" doc:"the prefix of every key" default:"carillon"`
-	Partitions int        `yaml:"partitions" doc:"slots that recipients are spread over; fixed once data exists" default:"8"`
-	Visibility Duration   `yaml:"visibility" doc:"how long a consumer may hold a delivery before another takes it over" default:"60s"`
-	Retention  Duration   `yaml:"retention" doc:"how long a finished notification's record stays in Redis" default:"24h"`
-	MaxBacklog int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After" default:"1000000"`
-	Durability Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+)" default:"memory"`
+	Namespace  string     `yaml:"namespace" doc:"the prefix of every key" default:"carillon" required:"true" pattern:"^[A-Za-z0-9._-]{1,64}$" want:"1 to 64 letters, digits, dots, dashes and underscores"`
+	Partitions int        `yaml:"partitions" doc:"slots that recipients are spread over; fixed once data exists" default:"8" min:"1" max:"4096"`
+	Visibility Duration   `yaml:"visibility" doc:"how long a consumer may hold a delivery before another takes it over; longer than every channel's timeout" default:"60s" min:"2s" max:"12h"`
+	Retention  Duration   `yaml:"retention" doc:"how long a finished notification's record stays in Redis" default:"24h" min:"1m" max:"3650d"`
+	MaxBacklog int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After" default:"1000000" min:"1"`
+	Durability Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+)" default:"memory" enum:"memory,replica,disk"`
+}
+
+// check holds visibility against the channels: a delivery whose lease ends
+// while it is being sent would be sent by two consumers.
+func (c *Queue) check(r *rules, channels *Channels) {
+	for channel, timeout := range channels.timeouts() {
+		if timeout >= c.Visibility {
+			r.fault("queue.visibility", c.Visibility.String(),
+				fmt.Sprintf("is not longer than channels.%s.timeout, which is %s: a delivery would be taken over while it is being sent", channel, timeout))
+		}
+	}
 }

@@ -2,6 +2,6 @@ package config
 
 // Templates is the catalogue.
 type Templates struct {
-	Dir   string `yaml:"dir" doc:"the catalogue's folder" default:"./catalogue"`
-	Cache Size   `yaml:"cache" doc:"the bound of the content cache" default:"64MiB"`
+	Dir   string `yaml:"dir" doc:"the catalogue's folder" default:"./catalogue" path:"dir" required:"true" want:"the catalogue's folder"`
+	Cache Size   `yaml:"cache" doc:"the bound of the content cache" default:"64MiB" max:"64GiB"`
 }

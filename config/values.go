@@ -56,6 +56,13 @@ func (u URL) GoString() string { return u.String() }
 // MarshalText is String, so that every encoder hides the password.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
+// The spellings of values, in words that follow a wrong one.
+const (
+	durationForm = "is no duration: write it as 15s, 2m, 24h or 7d"
+	sizeForm     = "is no size: write it as 512, 64KiB, 1MiB or 2GB"
+	rateForm     = "is no rate: write it as 100/s, 10/1m or 3/24h"
+)
+
 // Duration is a time.Duration written as 15s, 2m, 24h or 7d.
 type Duration time.Duration
 
@@ -72,7 +79,7 @@ func ParseDuration(s string) (Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no duration: write it as 15s, 2m, 24h or 7d", s)
+		return 0, fmt.Errorf("%q %s", s, durationForm)
 	}
 	return Duration(d), nil
 }
@@ -102,7 +109,7 @@ func ParseSize(s string) (Size, error) {
 	factor, ok := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
 	n, err := strconv.ParseInt(strings.TrimSpace(num), 10, 64)
 	if !ok || err != nil || n < 0 || n > (1<<62)/factor {
-		return 0, fmt.Errorf("%q is no size: write it as 512, 64KiB, 1MiB or 2GB", s)
+		return 0, fmt.Errorf("%q %s", s, sizeForm)
 	}
 	return Size(n * factor), nil
 }
@@ -135,7 +142,7 @@ func ParseRate(s string) (Rate, error) {
 	count, per, ok := strings.Cut(s, "/")
 	n, err := strconv.Atoi(strings.TrimSpace(count))
 	if !ok || err != nil || n <= 0 {
-		return Rate{}, fmt.Errorf("%q is no rate: write it as 100/s, 10/1m or 3/24h", s)
+		return Rate{}, fmt.Errorf("%q %s", s, rateForm)
 	}
 	per = strings.TrimSpace(per)
 	if per != "" && (per[0] < '0' || per[0] > '9') {
@@ -143,7 +150,7 @@ func ParseRate(s string) (Rate, error) {
 	}
 	d, err := ParseDuration(per)
 	if err != nil || d <= 0 {
-		return Rate{}, fmt.Errorf("%q is no rate: write it as 100/s, 10/1m or 3/24h", s)
+		return Rate{}, fmt.Errorf("%q %s", s, rateForm)
 	}
 	return Rate{Count: n, Per: d.Std()}, nil
 }

@@ -1,0 +1,368 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxNodes bounds how many YAML nodes are decoded. A file of maxFile bytes
+// has fewer; one that repeats itself through aliases may have any number.
+const maxNodes = 1 << 20
+
+// setDefaults sets every field of section v that has a default tag, and those
+// of the sections in it that cannot be absent.
+func setDefaults(v reflect.Value) {
+	for _, f := range fieldsOf(v.Type()) {
+		fv := v.FieldByIndex(f.index)
+		switch {
+		case fv.Kind() == reflect.Struct && shapeOf(f.typ) == shapeSection:
+			setDefaults(fv)
+		case f.def != "":
+			decodeDefault(f.def, fv)
+		}
+	}
+}
+
+// decodeDefault sets v to a default tag's value. A tag that cannot be read
+// leaves v alone; TestEveryDefaultTagIsReadable finds it.
+func decodeDefault(def string, v reflect.Value) Faults {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(def), &doc); err != nil {
+		return Faults{{Detail: err.Error()}}
+	}
+	l := newLoader("", nil)
+	l.decode("", doc.Content[0], v, field{})
+	return l.faults
+}
+
+// decodeFile decodes the file's text into cfg. It is false when the text is
+// no YAML at all, so that nothing else can be said about it.
+func (l *loader) decodeFile(data []byte, cfg *Config) bool {
+	l.from = l.file
+	root, at, err := parseYAML(data)
+	if err != nil {
+		l.faults = append(l.faults, Fault{Source: l.file.name, Line: at.line, Column: at.column, Detail: err.Error()})
+		return false
+	}
+	l.decode("", root, reflect.ValueOf(cfg).Elem(), field{})
+	return true
+}
+
+// parseYAML reads one YAML document, and says where it is not one.
+func parseYAML(data []byte) (root *yaml.Node, at place, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, second yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, place{line: 1, column: 1}, errors.New("the file is empty: write {} to run on the defaults alone")
+	case err != nil:
+		at, err := describeYAMLError(data, err)
+		return nil, at, err
+	}
+	if err := dec.Decode(&second); err == nil {
+		return nil, place{line: second.Line, column: second.Column}, errors.New("a second YAML document begins: keep one in a file")
+	} else if !errors.Is(err, io.EOF) {
+		at, err := describeYAMLError(data, err)
+		return nil, at, err
+	}
+	return doc.Content[0], place{}, nil
+}
+
+var yamlErrorLine = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// describeYAMLError words a parser's error without repeating the file's text,
+// which may hold secrets, and finds its line.
+func describeYAMLError(data []byte, err error) (place, error) {
+	at, words := place{line: 1, column: 1}, err.Error()
+	if m := yamlErrorLine.FindStringSubmatch(words); m != nil {
+		at.line, _ = strconv.Atoi(m[1])
+		words = words[len(m[0]):]
+	}
+	words = strings.TrimPrefix(words, "yaml: ")
+	switch {
+	case strings.HasPrefix(words, "unknown anchor"):
+		return at, errors.New("an alias names an anchor that is not there: put a value that begins with * in quotes")
+	case strings.Contains(words, "cannot start any token"):
+		if line, ok := tabLine(data); ok {
+			return place{line: line, column: 1}, errors.New("the line is indented with a tab: YAML wants spaces")
+		}
+		words += ": put a value that begins with @, ` or % in quotes"
+	}
+	return at, fmt.Errorf("not YAML: %s", words)
+}
+
+// tabLine finds the first line that is indented with a tab.
+func tabLine(data []byte) (int, bool) {
+	line := 0
+	for text := range bytes.Lines(data) {
+		line++
+		if bytes.HasPrefix(bytes.TrimLeft(text, " "), []byte("\t")) {
+			return line, true
+		}
+	}
+	return 0, false
+}
+
+// decode sets v, the value of key, to what n says.
+func (l *loader) decode(key string, n *yaml.Node, v reflect.Value, f field) {
+	if l.visited++; l.visited > maxNodes {
+		if l.visited == maxNodes+1 {
+			l.fault(key, n, "", "the file repeats itself through aliases without end: write the values out")
+		}
+		return
+	}
+	l.mark(key, n)
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch shapeOf(v.Type()) {
+	case shapeSection:
+		l.decodeSection(key, n, v)
+	case shapeList:
+		l.decodeList(key, n, v, f)
+	default:
+		l.decodeText(key, n, v, f)
+	}
+}
+
+// mark notes where key is set.
+func (l *loader) mark(key string, n *yaml.Node) {
+	at := place{source: l.from.name}
+	if l.from.isFile {
+		at.line, at.column = n.Line, n.Column
+	}
+	l.places[key] = at
+}
+
+// fault adds a fault at node n.
+func (l *loader) fault(key string, n *yaml.Node, value, detail string) {
+	f := Fault{Source: l.from.name, Key: key, Value: value, Detail: detail}
+	if l.from.isFile {
+		f.Line, f.Column = n.Line, n.Column
+	}
+	l.faults = append(l.faults, f)
+}
+
+// isNull reports whether n says nothing.
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// decodeSection sets the keys of v that mapping n has. A section that may be
+// absent begins with its defaults.
+func (l *loader) decodeSection(key string, n *yaml.Node, v reflect.Value) {
+	optional := v.Kind() == reflect.Pointer
+	switch {
+	case isNull(n) && optional:
+		l.fault(key, n, "", "is empty, which might mean on or off: write {} for every default, or delete the line")
+		return
+	case isNull(n):
+		return
+	case n.Kind != yaml.MappingNode:
+		l.fault(key, n, "", fmt.Sprintf("is %s, want a section with the keys %s", kindOf(n), strings.Join(keysOf(fieldsOf(sectionType(v.Type()))), ", ")))
+		return
+	}
+	l.decodeKeys(key, n, present(v))
+}
+
+// present is the section that v is or points to, made with its defaults when
+// it is absent.
+func present(v reflect.Value) reflect.Value {
+	if v.Kind() != reflect.Pointer {
+		return v
+	}
+	if v.IsNil() {
+		v.Set(reflect.New(v.Type().Elem()))
+		setDefaults(v.Elem())
+	}
+	return v.Elem()
+}
+
+// decodeKeys decodes each pair of mapping n into the fields of v.
+func (l *loader) decodeKeys(parent string, n *yaml.Node, v reflect.Value) {
+	fields := fieldsOf(v.Type())
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, value := n.Content[i], n.Content[i+1]
+		path := child(parent, plainKey(k.Value))
+		f, known := fieldNamed(fields, k.Value)
+		switch {
+		case k.Kind != yaml.ScalarNode:
+			l.fault(parent, k, "", "a key here is not a word: the keys are "+strings.Join(keysOf(fields), ", "))
+		case !known:
+			l.fault(path, k, "", unknownKey(k.Value, keysOf(fields)))
+		case seen[k.Value] > 0:
+			l.fault(path, k, "", fmt.Sprintf("is set twice, first on line %d: keep one", seen[k.Value]))
+		case l.overridden(path, f):
+			// What is not used is not judged either: a secret's file need not
+			// be there when the environment has the secret.
+		default:
+			l.decode(path, value, v.FieldByIndex(f.index), f)
+		}
+		seen[k.Value] = k.Line
+	}
+}
+
+// overridden reports whether the environment sets the whole of the key that
+// the file is about to set.
+func (l *loader) overridden(path string, f field) bool {
+	return l.from.isFile && shapeOf(f.typ) != shapeSection && !strings.Contains(path, "[") && l.env[envName(path)] != ""
+}
+
+// plainKey is a key for use in a fault: short and without control characters.
+func plainKey(key string) string {
+	for _, r := range key {
+		if r <= ' ' || r == '.' || r == '[' || r > '~' {
+			return strconv.Quote(clip(key))
+		}
+	}
+	return clip(key)
+}
+
+// unknownKey words a fault for a key that does not exist.
+func unknownKey(key string, known []string) string {
+	if key == "<<" {
+		return "is not supported: repeat the keys"
+	}
+	if near := nearest(key, known); near != "" {
+		return "is not a key here: did you mean " + near + "?"
+	}
+	return "is not a key here: the keys are " + strings.Join(known, ", ")
+}
+
+// decodeList sets v to the elements of sequence n.
+func (l *loader) decodeList(key string, n *yaml.Node, v reflect.Value, f field) {
+	switch {
+	case isNull(n):
+		v.SetZero()
+		return
+	case n.Kind != yaml.SequenceNode:
+		l.fault(key, n, "", fmt.Sprintf("is %s, want a list: write it as [one, two]", kindOf(n)))
+		return
+	}
+	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		element := list.Index(i)
+		if element.Kind() == reflect.Struct && shapeOf(element.Type()) == shapeSection {
+			setDefaults(element)
+		}
+		l.decode(key+"["+strconv.Itoa(i)+"]", item, element, f)
+	}
+	v.Set(list)
+}
+
+// decodeText sets v to the scalar n, its ${NAME} replaced.
+func (l *loader) decodeText(key string, n *yaml.Node, v reflect.Value, f field) {
+	switch {
+	case isNull(n):
+		return
+	case n.Kind != yaml.ScalarNode:
+		l.fault(key, n, "", fmt.Sprintf("is %s, want %s", kindOf(n), textKind(v.Type())))
+		return
+	}
+	text, wrong := l.expand(n.Value)
+	if wrong == "" && v.Type() == reflect.TypeFor[Secret]() {
+		text, wrong = l.readSecret(n.Value, text)
+	}
+	if wrong != "" {
+		l.fault(key, n, "", wrong)
+		return
+	}
+	if f.path != "" {
+		text = l.from.resolve(text)
+	}
+	if wrong := setText(v, text); wrong != "" {
+		l.fault(key, n, redactURL(text), wrong)
+	}
+}
+
+// kindOf names what a node is.
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a section"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case isNull(n):
+		return "empty"
+	case n.ShortTag() == "!!int", n.ShortTag() == "!!float":
+		return "a number"
+	}
+	return "text"
+}
+
+// textKind names what a scalar of type t holds.
+func textKind(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[Duration]():
+		return "a duration, as 15s"
+	case reflect.TypeFor[Size]():
+		return "a size, as 64KiB"
+	case reflect.TypeFor[Rate]():
+		return "a rate, as 100/s"
+	case reflect.TypeFor[bool]():
+		return "true or false"
+	case reflect.TypeFor[int]():
+		return "a whole number"
+	}
+	return "text"
+}
+
+// setText sets v to what text says, or tells what is wrong with it.
+func setText(v reflect.Value, text string) (wrong string) {
+	ok := true
+	switch p := v.Addr().Interface().(type) {
+	case *Secret:
+		*p = NewSecret(text)
+	case *URL:
+		*p = NewURL(text)
+	case *Duration:
+		return setParsed(p, text, ParseDuration, durationForm)
+	case *Size:
+		return setParsed(p, text, ParseSize, sizeForm)
+	case *Rate:
+		return setRate(p, text)
+	case *bool:
+		*p, ok = text == "true", text == "true" || text == "false"
+		return wrongUnless(ok, "is not true or false")
+	case *int:
+		n, err := strconv.Atoi(text)
+		*p = n
+		return wrongUnless(err == nil, "is no whole number")
+	default:
+		v.SetString(text)
+	}
+	return ""
+}
+
+// setParsed sets p to what parse makes of text.
+func setParsed[T any](p *T, text string, parse func(string) (T, error), form string) (wrong string) {
+	parsed, err := parse(text)
+	if err != nil {
+		return form
+	}
+	*p = parsed
+	return ""
+}
+
+// setRate sets p, where empty text is no limit.
+func setRate(p *Rate, text string) (wrong string) {
+	if text == "" {
+		*p = Rate{}
+		return ""
+	}
+	return setParsed(p, text, ParseRate, rateForm)
+}
+
+func wrongUnless(ok bool, wrong string) string {
+	if ok {
+		return ""
+	}
+	return wrong
+}
