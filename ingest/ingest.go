@@ -1,0 +1,201 @@
+// Package ingest is the gateway's HTTP API: it checks what callers send,
+// completes it from the template, and hands it to the queue. A 202 is written
+// only after the queue has said that it keeps the notification.
+//
+// Every answer that is no success is an RFC 9457 problem; see problem.go.
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/templates"
+)
+
+// Queue takes notifications and tells what became of them.
+type Queue interface {
+	// Admit returns only when the notification is kept as durably as the
+	// configuration promises; queue.ErrKeyReused and queue.ErrUnavailable are
+	// told apart.
+	Admit(ctx context.Context, a queue.Admission) (queue.Admitted, error)
+	// AdmitAll is Admit for a batch: one result an admission, in order, each
+	// with an Err of its own.
+	AdmitAll(ctx context.Context, as []queue.Admission) []queue.Admitted
+	Record(ctx context.Context, tenant, id string) (queue.Record, error) // queue.ErrNotFound
+	Cancel(ctx context.Context, tenant, id string) (int, error)          // queue.ErrNotFound, queue.ErrFinished
+	// Pressure reports whether the lane is full, and when it may be tried
+	// again. It is asked on every request, so it must not wait.
+	Pressure(lane notice.Lane) (retryAfter time.Duration, full bool)
+}
+
+// DeadLetters lists what was given up on and sends it again.
+type DeadLetters interface {
+	// DeadList returns one page and the id to go on after, empty at the end.
+	DeadList(ctx context.Context, f queue.DeadFilter) ([]queue.Dead, string, error)
+	// Redrive returns how many of ids were dead letters of tenant.
+	Redrive(ctx context.Context, tenant string, ids ...string) (int, error)
+	RedriveAll(ctx context.Context, f queue.DeadFilter) (int, error)
+}
+
+// Router turns an integration event into notifications: none when no route
+// takes it. An error says that a route took it and could not make a
+// notification of it.
+type Router interface {
+	Route(e notice.CloudEvent) ([]notice.Notification, error)
+}
+
+// Templates gives the catalogue that is being served; it may be another one
+// on each call.
+type Templates interface {
+	Current() *templates.Catalogue
+}
+
+// Options are what the API is made of. Queue and Templates are required.
+type Options struct {
+	Ingest      config.Ingest
+	Auth        config.Auth
+	Queue       Queue
+	DeadLetters DeadLetters // nil: /v1/dead answers 404
+	Templates   Templates
+	Router      Router // nil: every event is ignored
+	// EnabledChannels are those that have an adapter; what needs another is
+	// refused.
+	EnabledChannels map[notice.Channel]bool
+	Registry        prometheus.Registerer // nil: metrics are kept but not registered
+	Clock           func() time.Time      // nil: time.Now
+	Logger          *slog.Logger          // nil: slog.Default
+}
+
+// New makes the API's handler. It starts no goroutine and needs no closing.
+func New(o Options) http.Handler {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &server{
+		Options: o,
+		mux:     http.NewServeMux(),
+		keys:    newKeyring(o.Auth),
+		metrics: newMetrics(o.Registry),
+		bodies:  newBodies(int64(o.Ingest.MaxBody)),
+	}
+	s.routes()
+	return s
+}
+
+// server is the handler. Nothing in it changes after New but what its parts
+// guard themselves.
+type server struct {
+	Options
+	mux     *http.ServeMux
+	keys    *keyring
+	metrics *metrics
+	bodies  *bodies
+}
+
+// routes names every call of the API and the scope that it takes.
+func (s *server) routes() {
+	s.handle("POST /v1/notifications", config.ScopeSend, s.postNotification)
+	s.handle("POST /v1/notifications/batch", config.ScopeSend, s.postBatch)
+	s.handle("GET /v1/notifications/{id}", config.ScopeRead, s.getNotification)
+	s.handle("DELETE /v1/notifications/{id}", config.ScopeSend, s.deleteNotification)
+	s.handle("POST /v1/events", config.ScopeSend, s.postEvents)
+	s.handle("GET /v1/templates", config.ScopeRead, s.getTemplates)
+	if s.DeadLetters != nil {
+		s.handle("GET /v1/dead", config.ScopeRead, s.getDead)
+		s.handle("POST /v1/dead/{delivery}/redrive", config.ScopeAdmin, s.postRedrive)
+		s.handle("POST /v1/dead/redrive", config.ScopeAdmin, s.postRedriveAll)
+	}
+}
+
+// handler answers one call for a caller whose key has been checked. A returned
+// error is written as the problem that it is (see problemOf).
+type handler func(w http.ResponseWriter, r *http.Request, who *caller) error
+
+// handle registers a call.
+func (s *server) handle(pattern string, scope config.Scope, h handler) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		who, err := s.keys.admit(w.Header(), r, scope, s.Clock())
+		if err == nil {
+			err = h(w, r, who)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// ServeHTTP answers a call. A panic ends the call alone, as a problem that
+// tells nothing of the gateway's inside; the log has the rest.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w, request: r}
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p)
+		default:
+			s.Logger.Error("a handler panicked", "pattern", r.Pattern, "panic", p, "stack", string(debug.Stack()))
+			if a.status == 0 {
+				writeProblem(a, kindInternal.problem(""))
+			}
+		}
+	}()
+	s.mux.ServeHTTP(a, r)
+}
+
+// fail writes err as a problem, and logs what is our own fault.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p.Status >= 500 {
+		s.Logger.Error("a call failed", "pattern", r.Pattern, "status", p.Status, "error", err)
+	}
+	writeProblem(w, p)
+}
+
+// answer is a response that knows whether it was begun, and that turns what
+// the mux says in plain text of unknown paths and methods into problems.
+type answer struct {
+	http.ResponseWriter
+	request  *http.Request
+	status   int
+	replaced bool // the body is ours already: the mux's is dropped
+}
+
+// WriteHeader begins the answer.
+func (a *answer) WriteHeader(status int) {
+	if a.status != 0 {
+		return
+	}
+	a.status = status
+	if a.request.Pattern == "" && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+		a.replaced = true
+		writeUnmatched(a.ResponseWriter, a.request, status)
+		return
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes part of the body.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.replaced {
+		return len(b), nil
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
