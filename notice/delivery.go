@@ -11,7 +11,7 @@ import (
 type Event struct {
 	ID           string       `json:"id"` // see NewID
 	Tenant       string       `json:"tenant"`
-	AcceptedAt   time.Time    `json:"at,format:unixmilli"`
+	AcceptedAt   time.Time    `json:"at"`
 	Keyed        bool         `json:"keyed,omitzero"` // an idempotency key answers with this id
 	Notification Notification `json:"n"`
 }
@@ -29,8 +29,8 @@ type Delivery struct {
 	Lane        Lane           `json:"lane"`
 	To          Person         `json:"to,omitzero"`
 	Address     Address        `json:"addr"`
-	AcceptedAt  time.Time      `json:"at,format:unixmilli"`
-	ExpiresAt   time.Time      `json:"exp,omitzero,format:unixmilli"`
+	AcceptedAt  time.Time      `json:"at"`
+	ExpiresAt   time.Time      `json:"exp,omitzero"`
 	CollapseKey string         `json:"collapse,omitzero"`
 	Attempt     int            `json:"attempt,omitzero"`   // attempts that have been made and counted
 	Unknown     bool           `json:"unknown,omitzero"`   // the last attempt's outcome is not known

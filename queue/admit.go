@@ -79,7 +79,7 @@ func (a *admission) answer(r Admitted) {
 // prepare gives an admission its id and encodes it, outside of the commit.
 func (q *Queue) prepare(a Admission) (*admission, error) {
 	n := &a.Notification
-	now := q.now()
+	now := q.now().UTC().Truncate(time.Millisecond) // what the record keeps
 	p := q.keys.partition(a.Tenant, recipientKey(n))
 	id := notice.NewID(p, now)
 	if a.Identity != "" {

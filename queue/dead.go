@@ -19,7 +19,7 @@ type deadLetter struct {
 	Lane    notice.Lane    `json:"l,omitzero"`
 	Reason  string         `json:"r"`
 	Detail  string         `json:"d,omitzero"`
-	At      time.Time      `json:"at,format:unixmilli"`
+	At      time.Time      `json:"at"`
 	Payload string         `json:"p"`
 }
 

@@ -280,7 +280,7 @@ func (p *recordParser) since(r *Record, s string) time.Time {
 }
 
 // Open reports whether anything of the notification may still happen.
-func (r *Record) Open() bool {
+func (r Record) Open() bool {
 	if len(r.Deliveries) == 0 {
 		return !slices.ContainsFunc(r.Timeline, func(e Entry) bool { return e.Status.Final() })
 	}
