@@ -1,0 +1,338 @@
+package templates
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"text/template/parse"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// compiler turns sources into templates.
+type compiler struct {
+	src      *sources
+	faults   *Faults
+	settings catalogueSettings
+	partials map[string]map[string]*parse.Tree // by extension, then name
+	layouts  map[string]*module                // by path
+	messages map[string]messages               // by locale
+	zones    *zones
+}
+
+func newCompiler(src *sources, faults *Faults) *compiler {
+	c := &compiler{src: src, faults: faults, zones: newZones(), layouts: map[string]*module{}, messages: map[string]messages{}}
+	c.settings = parseCatalogueSettings(src.catalogue, faults)
+	c.partials = map[string]map[string]*parse.Tree{".html": {}, ".txt": {}, ".json": {}}
+	for _, file := range keys(src.partials) {
+		c.partial(file, src.partials[file])
+	}
+	for _, file := range keys(src.layouts) {
+		if m, ok := parseModule(file, src.layouts[file], faults); ok {
+			c.layouts[file] = &m
+		}
+	}
+	for _, locale := range keys(src.locales) {
+		c.messages[locale] = parseMessages(path.Join(localesDir, locale+".yaml"), src.locales[locale], faults)
+	}
+	return c
+}
+
+// partial takes one file of _partials in, with what it defines.
+func (c *compiler) partial(file, text string) {
+	m, ok := parseModule(file, text, c.faults)
+	if !ok {
+		return
+	}
+	into := c.partials[path.Ext(file)]
+	m.defines[stem(file)] = m.main
+	for name, tree := range m.defines {
+		if _, twice := into[name]; twice {
+			c.faults.add(position{file, 1, 1}, "a partial named %q exists already: rename one", name)
+		}
+		into[name] = tree
+	}
+}
+
+// stem is a file's name without folder and extension.
+func stem(file string) string {
+	base := path.Base(file)
+	return base[:len(base)-len(path.Ext(base))]
+}
+
+// builder makes one template.
+type builder struct {
+	*compiler
+	src      *templateSource
+	settings settings
+	modules  map[string]*module // by path; nil for a part at fault
+	used     map[string]string  // path → text of everything that goes into the version
+	out      *Template
+}
+
+func (c *compiler) template(src *templateSource) *Template {
+	file := path.Join(src.name, "template.yaml")
+	b := builder{
+		compiler: c, src: src, modules: map[string]*module{},
+		settings: parseSettings(file, src.settings, c.settings.defaults, c.faults),
+		used:     map[string]string{file: src.settings, catalogueFile: c.src.catalogue},
+	}
+	b.out = &Template{
+		Name: src.name, Category: b.settings.category, Lane: b.settings.lane, ExpiresIn: b.settings.expiresIn,
+		defaultLocale: c.settings.defaultLocale, groups: map[notice.Medium]map[string]*group{},
+	}
+	b.out.contract.schema = compileSchema(b.settings, c.faults)
+	b.parse()
+	for _, m := range notice.Media() {
+		b.medium(m)
+	}
+	b.out.channels = b.channels(file)
+	b.out.contract.check(c.faults)
+	b.out.contract.seen = nil
+	b.out.optional = b.out.contract.optional()
+	b.out.Samples = b.samples()
+	b.out.Version = b.version()
+	return b.out
+}
+
+// parse parses every part once, whatever number of locales uses it.
+func (b *builder) parse() {
+	for _, locale := range keys(b.src.locales) {
+		for p := range partCount {
+			f, ok := b.src.locales[locale][p]
+			if !ok {
+				continue
+			}
+			b.used[f.path] = f.text
+			if m, ok := parseModule(f.path, f.text, b.faults); ok {
+				b.modules[f.path] = &m
+			}
+		}
+	}
+}
+
+// has reports whether a locale has parts of its own for a medium.
+func (b *builder) has(locale string, m notice.Medium) bool {
+	for p := range b.src.locales[locale] {
+		if p.medium() == m {
+			return true
+		}
+	}
+	return false
+}
+
+// medium compiles the parts of one medium in every locale that differs.
+func (b *builder) medium(m notice.Medium) {
+	groups, translated := map[string]*group{}, false
+	for _, locale := range keys(b.src.locales) {
+		if b.has(locale, m) {
+			g, uses := b.group(m, locale, locale)
+			groups[locale], translated = g, translated || uses
+		}
+	}
+	if len(groups) == 0 {
+		return
+	}
+	b.out.groups[m] = groups
+	fallback := b.out.defaultLocale
+	if groups[fallback] == nil {
+		b.faults.add(position{path.Join(b.src.name, keys(groups)[0]), 1, 1},
+			"has parts for %s, but the default locale %s has none, so a reader of another locale would get nothing: add them under %s/%s", m, fallback, b.src.name, fallback)
+		return
+	}
+	if translated && len(groups) == 1 {
+		b.translations(m, groups)
+	}
+}
+
+// translations compiles a medium whose one set of parts takes its texts from
+// _locales, for every locale there. With parts in several locales it is those
+// that say which there are: half a text in another language helps nobody.
+func (b *builder) translations(m notice.Medium, groups map[string]*group) {
+	for _, locale := range keys(b.messages) {
+		if groups[locale] == nil {
+			groups[locale], _ = b.group(m, locale, b.out.defaultLocale)
+		}
+	}
+}
+
+// group compiles the parts of folder from for the readers of a locale.
+func (b *builder) group(m notice.Medium, locale, from string) (g *group, translated bool) {
+	g = &group{locale: locale}
+	files := maps.Clone(b.src.locales[from])
+	b.complete(files, m, from)
+	if data, ok := b.inherited(partPushData, from); ok && m == notice.MediumPush {
+		files[partPushData] = data
+	}
+	for p := range partCount {
+		f, ok := files[p]
+		if !ok || p.medium() != m || b.modules[f.path] == nil {
+			continue
+		}
+		var uses bool
+		g.parts[p], uses = b.program(p, b.modules[f.path], locale)
+		translated = translated || uses
+	}
+	return g, translated
+}
+
+// inherited is a part of a locale or of those it falls back to: push data is
+// for the app and seldom differs by language.
+func (b *builder) inherited(p part, locale string) (sourceFile, bool) {
+	having := map[string]sourceFile{}
+	for l, parts := range b.src.locales {
+		if f, ok := parts[p]; ok {
+			having[l] = f
+		}
+	}
+	return lookupLocale(having, locale, b.out.defaultLocale)
+}
+
+// complete reports the parts without which a medium cannot be sent.
+func (b *builder) complete(files map[part]sourceFile, m notice.Medium, locale string) {
+	has := func(p part) bool { _, ok := files[p]; return ok }
+	at := position{path.Join(b.src.name, locale), 1, 1}
+	switch {
+	case m == notice.MediumEmail && !has(partSubject):
+		b.faults.add(at, "has an email without a subject: add email.subject.txt")
+	case m == notice.MediumEmail && !has(partHTML) && !has(partText):
+		b.faults.add(at, "has an email's subject without an email: add email.html or email.txt")
+	case m == notice.MediumPush && !has(partTitle) && !has(partBody) && locale == b.out.defaultLocale:
+		b.faults.add(at, "has a push without a text: add push.title.txt or push.body.txt")
+	}
+}
+
+// program links, checks and compiles one part.
+func (b *builder) program(p part, m *module, locale string) (compiled *program, translated bool) {
+	ext := path.Ext(m.main.ParseName)
+	l := link(*m, b.layout(p, ext), b.partials[ext])
+	texts := newTranslator(b.messages, locale, b.out.defaultLocale)
+	before := len(*b.faults)
+	w := walker{part: l, texts: texts, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
+	w.run()
+	b.depend(l, w)
+	if len(*b.faults) > before {
+		return nil, w.translated
+	}
+	compiled, err := l.compile(w.called, functions(texts, b.zones))
+	if err == nil {
+		err = compiled.prepare()
+	}
+	if err != nil {
+		*b.faults = append(*b.faults, engineFault(l.file, err))
+		return nil, w.translated
+	}
+	return compiled, w.translated
+}
+
+// layout is the layout of a part; nil when it has none. Only the HTML of an
+// email must have the layout that is named; its text uses one that is there.
+func (b *builder) layout(p part, ext string) *module {
+	if b.settings.layout == "" || p != partHTML && p != partText {
+		return nil
+	}
+	file := path.Join(layoutsDir, b.settings.layout+ext)
+	if _, exists := b.compiler.src.layouts[file]; !exists && p == partHTML {
+		var names []string
+		for other := range b.compiler.src.layouts {
+			names = append(names, stem(other))
+		}
+		slices.Sort(names)
+		at := position{path.Join(b.src.name, "template.yaml"), 1, 1}
+		if b.settings.doc.root != nil {
+			at = b.settings.doc.at(child(b.settings.doc.root, []string{"layout"}))
+		}
+		b.faults.add(at, "layout: there is no %s%s", file, known(b.settings.layout, slices.Compact(names)))
+	}
+	return b.layouts[file]
+}
+
+// depend notes the shared files that a part's rendering depends on.
+func (b *builder) depend(l linked, w walker) {
+	note := func(file string) {
+		if text, ok := b.compiler.src.layouts[file]; ok {
+			b.used[file] = text
+		}
+		if text, ok := b.compiler.src.partials[file]; ok {
+			b.used[file] = text
+		}
+	}
+	note(l.entry.ParseName)
+	for name := range w.called {
+		note(l.trees[name].ParseName)
+	}
+	if w.usesMessages {
+		for locale, text := range b.compiler.src.locales {
+			b.used[path.Join(localesDir, locale+".yaml")] = text
+		}
+	}
+}
+
+// channels are what template.yaml names, or every medium that has parts.
+func (b *builder) channels(file string) []notice.Medium {
+	if b.settings.channels == nil {
+		var media []notice.Medium
+		for _, m := range notice.Media() {
+			if len(b.out.groups[m]) > 0 {
+				media = append(media, m)
+			}
+		}
+		if len(media) == 0 {
+			b.faults.add(position{file, 1, 1}, "the template has no parts: add one like %s/%s/email.txt", b.src.name, b.out.defaultLocale)
+		}
+		return media
+	}
+	for _, m := range b.settings.channels {
+		if !b.out.Renders(m) {
+			b.faults.add(position{file, 1, 1}, "channels names %s, but there are no parts for it under %s/%s", m, b.src.name, b.out.defaultLocale)
+		}
+	}
+	return b.settings.channels
+}
+
+// samples reads the samples and holds each against the contract.
+func (b *builder) samples() []Sample {
+	var samples []Sample
+	doc := b.settings.doc
+	doc.each(b.settings.samples, b.faults, func(key, value *yaml.Node) {
+		s := Sample{Name: key.Value, at: doc.at(value)}
+		v, err := yamlValue(value)
+		if err == nil {
+			s.Data, err = appendJSON(nil, v, 0)
+		}
+		if err != nil {
+			b.faults.add(s.at, "sample %s: %v", s.Name, err)
+			return
+		}
+		_, faults := b.out.CheckData(s.Data)
+		for _, f := range faults {
+			b.faults.add(doc.at(child(value, belowData(f.Pointer))), "sample %s: %s: %s", s.Name, f.Pointer, f.Detail)
+		}
+		samples = append(samples, s)
+	})
+	slices.SortFunc(samples, func(x, y Sample) int {
+		switch {
+		case x.Name == "default":
+			return -1
+		case y.Name == "default":
+			return 1
+		}
+		return strings.Compare(x.Name, y.Name)
+	})
+	return samples
+}
+
+// version hashes everything that was used.
+func (b *builder) version() string {
+	h := sha256.New()
+	for _, file := range keys(b.used) {
+		fmt.Fprintf(h, "%d %s %d %s\n", len(file), file, len(b.used[file]), b.used[file])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}

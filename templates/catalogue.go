@@ -1,0 +1,108 @@
+// Package templates holds the catalogue: templates that are read, checked and
+// compiled once, and render a notification's content for a person, a locale
+// and a medium. A catalogue never changes after Load; Store swaps it for a
+// newer one when its folder changes.
+package templates
+
+import (
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Catalogue is every template of a folder, compiled. It is safe for use by
+// many goroutines.
+type Catalogue struct {
+	defaultLocale string
+	templates     map[string]*Template
+	past          map[string][]*Template // earlier versions, newest first; see Store
+	renderers     renderers
+}
+
+// Template is one template: what it is for, what data it needs, and its parts.
+type Template struct {
+	Name      string
+	Version   string        // 12 hex digits over everything that its renderings depend on
+	Category  string        // of a notification that names none
+	Lane      notice.Lane   // of a notification that names no priority
+	ExpiresIn time.Duration // of a notification that names no expires_at; 0 is never
+	Samples   []Sample      // "default" first, then by name
+
+	channels      []notice.Medium
+	defaultLocale string
+	groups        map[notice.Medium]map[string]*group // by locale
+	contract      contract
+	optional      [][]string // paths of the data that may be absent
+}
+
+// Sample is example data of a template, as its template.yaml gives it.
+type Sample struct {
+	Name string
+	Data jsontext.Value
+	at   position
+}
+
+// group is the parts of one medium in one locale.
+type group struct {
+	locale string
+	parts  [partCount]*program
+}
+
+// Load reads, checks and compiles a catalogue. When anything in it is wrong
+// the error is Faults with everything that is, and no catalogue comes back.
+func Load(fsys fs.FS) (*Catalogue, error) {
+	var faults Faults
+	src, err := readSources(fsys, &faults)
+	if err != nil {
+		return nil, err
+	}
+	c := newCompiler(src, &faults)
+	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: map[string]*Template{}}
+	for _, name := range keys(src.templates) {
+		catalogue.templates[name] = c.template(src.templates[name])
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return catalogue, nil
+}
+
+// Template is the current version of a template.
+func (c *Catalogue) Template(name string) (*Template, bool) {
+	t, ok := c.templates[name]
+	return t, ok
+}
+
+// Names lists the templates, sorted.
+func (c *Catalogue) Names() []string { return keys(c.templates) }
+
+// DefaultLocale is what a person without a locale reads.
+func (c *Catalogue) DefaultLocale() string { return c.defaultLocale }
+
+// Channels are the media that a notification uses when it names none, in the
+// order in which they are tried.
+func (t *Template) Channels() []notice.Medium { return slices.Clone(t.channels) }
+
+// Renders reports whether t has content for m. A webhook always has some: its
+// body without webhook.json is the notification's data.
+func (t *Template) Renders(m notice.Medium) bool {
+	return m == notice.MediumWebhook || len(t.groups[m]) > 0
+}
+
+// Locales lists the locales in which t differs, sorted.
+func (t *Template) Locales() []string {
+	all := map[string]bool{}
+	for _, groups := range t.groups {
+		for locale := range groups {
+			all[locale] = true
+		}
+	}
+	return keys(all)
+}
+
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,246 @@
+package templates
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Request asks for one notification's content in one medium.
+type Request struct {
+	Template   string
+	Version    string // pinned when the delivery was planned; empty: the current one
+	Medium     notice.Medium
+	Locale     string // BCP 47; empty: To.Locale, then the catalogue's default
+	ID         string
+	Category   string // empty: the template's
+	Data       jsontext.Value
+	To         notice.Person
+	AcceptedAt time.Time // the default webhook body's timestamp: the same on every attempt
+	Now        time.Time
+}
+
+// Rendering is finished content.
+type Rendering struct {
+	Content  notice.Content // only the part of the request's medium is set
+	Locale   string         // of the parts that were used
+	Version  string         // of the template that was used
+	Fallback string         // why the pinned version was not used; empty when it was
+}
+
+// renderer is what one rendering works with; pooled.
+type renderer struct {
+	out  output
+	root map[string]any
+	to   map[string]any
+}
+
+// renderers are the working sets of renderings that have ended.
+type renderers struct{ pool sync.Pool }
+
+func (p *renderers) get() *renderer {
+	if r, ok := p.pool.Get().(*renderer); ok {
+		return r
+	}
+	return &renderer{root: make(map[string]any, 6), to: make(map[string]any, 5)}
+}
+
+// put keeps r for the next rendering, but not what it holds of a person, nor a
+// buffer that one large part has blown up.
+func (p *renderers) put(r *renderer) {
+	if r.out.Cap() > 64<<10 {
+		return
+	}
+	r.out.reset()
+	clear(r.root)
+	clear(r.to)
+	p.pool.Put(r)
+}
+
+// Render makes the content of one medium. It is safe for many goroutines. The
+// error names the template, the part and the line, and quotes no data.
+func (c *Catalogue) Render(req Request) (Rendering, error) {
+	t, fallback, err := c.pinned(req.Template, req.Version)
+	if err != nil {
+		return Rendering{}, err
+	}
+	out := Rendering{Version: t.Version, Fallback: fallback}
+	g, ok := lookupLocale(t.groups[req.Medium], req.locale(), t.defaultLocale)
+	if !ok {
+		if req.Medium != notice.MediumWebhook {
+			return Rendering{}, fmt.Errorf("template %q has no parts for %s", t.Name, req.Medium)
+		}
+		out.Locale = t.defaultLocale
+		out.Content.Webhook, err = defaultBody(req)
+		return out, err
+	}
+	out.Locale = g.locale
+	r := c.renderers.get()
+	defer c.renderers.put(r)
+	if err := r.prepare(t, req); err != nil {
+		return Rendering{}, err
+	}
+	e := execution{renderer: r, group: g}
+	out.Content = e.content(req.Medium)
+	if e.err != nil {
+		return Rendering{}, fmt.Errorf("render template %q: %w", t.Name, e.err)
+	}
+	return out, nil
+}
+
+// pinned is the version of a template that a request asks for, or the current
+// one and why.
+func (c *Catalogue) pinned(name, version string) (t *Template, fallback string, err error) {
+	t, ok := c.templates[name]
+	if ok && (version == "" || t.Version == version) {
+		return t, "", nil
+	}
+	for _, old := range c.past[name] {
+		if old.Version == version {
+			return old, "", nil
+		}
+	}
+	if !ok {
+		return nil, "", fmt.Errorf("there is no template %q in the catalogue%s", name, known(name, c.Names()))
+	}
+	return t, fmt.Sprintf("version %s of template %s is no longer held: rendered with %s", version, name, t.Version), nil
+}
+
+func (req *Request) locale() string {
+	if req.Locale != "" {
+		return req.Locale
+	}
+	return req.To.Locale
+}
+
+// prepare lays out what the parts see.
+func (r *renderer) prepare(t *Template, req Request) error {
+	data, err := decodeData(req.Data, readableFloat)
+	if err != nil {
+		return fmt.Errorf("template %q: data %w", t.Name, err)
+	}
+	for _, path := range t.optional {
+		putNull(data, path)
+	}
+	category := req.Category
+	if category == "" {
+		category = t.Category
+	}
+	r.to["user"], r.to["name"], r.to["email"] = req.To.User, req.To.Name, req.To.Email
+	r.to["locale"], r.to["timezone"] = req.To.Locale, req.To.Timezone
+	r.root["data"], r.root["to"], r.root["id"] = data, r.to, req.ID
+	r.root["category"], r.root["template"], r.root["now"] = category, t.Name, req.Now
+	return nil
+}
+
+// execution runs the parts of one group until the first that fails.
+type execution struct {
+	*renderer
+	group *group
+	err   error
+}
+
+// content runs the parts of one medium.
+func (e *execution) content(m notice.Medium) (c notice.Content) {
+	switch m {
+	case notice.MediumEmail:
+		c.Email = &notice.EmailContent{Subject: singleLine(e.text(partSubject)), HTML: e.text(partHTML), Text: e.text(partText)}
+	case notice.MediumPush:
+		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData)}
+		if c.Push.Data != nil && c.Push.Data.Kind() != '{' {
+			e.err = fmt.Errorf("%s:1:1: the result is no JSON object, which push data must be", e.group.parts[partPushData].file)
+		}
+	case notice.MediumWebhook:
+		c.Webhook = e.json(partWebhook)
+	}
+	return c
+}
+
+// text runs one part; a part that the group does not have is empty.
+func (e *execution) text(p part) string {
+	program := e.group.parts[p]
+	if e.err != nil || program == nil {
+		return ""
+	}
+	e.out.reset()
+	err := program.exec.Execute(&e.out, e.root)
+	switch {
+	case err == nil:
+		return e.out.String()
+	case errors.Is(err, errSteps), errors.Is(err, errOutput):
+		e.err = Fault{File: program.file, What: err.Error()}
+	default:
+		e.err = withoutValues(engineFault(program.file, err))
+	}
+	return ""
+}
+
+// withoutValues cuts what the engine quotes of the data, which may be personal.
+func withoutValues(f Fault) Fault {
+	const quoting = "range can't iterate over"
+	if i := strings.Index(f.What, quoting); i >= 0 {
+		f.What = f.What[:i] + quoting + " that value: it is no list"
+	}
+	return f
+}
+
+// json runs one part whose result must be JSON.
+func (e *execution) json(p part) jsontext.Value {
+	text := e.text(p)
+	if e.err != nil || e.group.parts[p] == nil {
+		return nil
+	}
+	value := jsontext.Value(strings.TrimSpace(text))
+	if err := value.Compact(); err != nil {
+		e.err = notJSON(e.group.parts[p].file, text)
+		return nil
+	}
+	return value
+}
+
+// notJSON says where a result stops being JSON, without what it holds.
+func notJSON(file, text string) error {
+	decoder := jsontext.NewDecoder(strings.NewReader(text))
+	for {
+		if _, err := decoder.ReadToken(); err != nil {
+			break
+		}
+	}
+	at := positionAt(file, text, int(decoder.InputOffset()))
+	return fmt.Errorf("%s:1:1: the result is no JSON (it ends being so after line %d, column %d of it): write values as {{json .data.order}}", file, at.line, at.column)
+}
+
+// defaultBody is a webhook's body without webhook.json, in the shape that
+// Standard Webhooks recommends.
+func defaultBody(req Request) (jsontext.Value, error) {
+	data := req.Data
+	if len(data) == 0 {
+		data = jsontext.Value("{}")
+	}
+	body, err := json.Marshal(struct {
+		ID        string         `json:"id"`
+		Type      string         `json:"type"`
+		Timestamp string         `json:"timestamp"`
+		Data      jsontext.Value `json:"data"`
+	}{req.ID, req.Template, req.AcceptedAt.UTC().Format(time.RFC3339Nano), data})
+	if err != nil {
+		return nil, fmt.Errorf("template %q: webhook body: data is not JSON", req.Template)
+	}
+	return body, nil
+}
+
+// singleLine keeps a subject or title on one line: any run of white space
+// becomes one space.
+func singleLine(s string) string {
+	if !strings.ContainsAny(s, "\r\n\t\v\f\u0085\u2028\u2029") {
+		return strings.TrimSpace(s)
+	}
+	return strings.Join(strings.Fields(s), " ")
+}

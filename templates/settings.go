@@ -1,0 +1,149 @@
+package templates
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+)
+
+// settings are what template.yaml says, or `defaults` of catalogue.yaml.
+type settings struct {
+	category  string
+	lane      notice.Lane
+	channels  []notice.Medium // nil: every medium that has parts
+	layout    string
+	expiresIn time.Duration
+	schema    *yaml.Node
+	samples   *yaml.Node
+	doc       document
+}
+
+// catalogueSettings are what catalogue.yaml says.
+type catalogueSettings struct {
+	defaultLocale string
+	defaults      settings
+}
+
+const catalogueFile = "catalogue.yaml"
+
+func catalogueKeys() []string { return []string{"default_locale", "defaults"} }
+
+func defaultKeys() []string {
+	return []string{"category", "priority", "channels", "layout", "expires_in"}
+}
+
+func templateKeys() []string { return append(defaultKeys(), "schema", "samples") }
+
+// parseCatalogueSettings reads catalogue.yaml; without the file the default
+// locale is en.
+func parseCatalogueSettings(text string, faults *Faults) catalogueSettings {
+	s := catalogueSettings{defaultLocale: "en", defaults: settings{lane: notice.LaneNormal}}
+	doc := parseYAML(catalogueFile, text, faults)
+	doc.each(doc.root, faults, func(key, value *yaml.Node) {
+		switch key.Value {
+		case "default_locale":
+			s.defaultLocale = canonicalLocale(doc.text(key.Value, value, faults))
+			if !validLocale(s.defaultLocale) {
+				faults.add(doc.at(value), "default_locale: %q is no BCP 47 language tag: write one like en or de-AT", value.Value)
+			}
+		case "defaults":
+			s.defaults.read(doc, value, defaultKeys(), faults)
+		default:
+			faults.add(doc.at(key), "unknown key %q%s", key.Value, known(key.Value, catalogueKeys()))
+		}
+	})
+	return s
+}
+
+// parseSettings reads one template.yaml over the catalogue's defaults.
+func parseSettings(file, text string, defaults settings, faults *Faults) settings {
+	s := defaults
+	s.doc = parseYAML(file, text, faults)
+	if s.doc.root != nil {
+		s.read(s.doc, s.doc.root, templateKeys(), faults)
+	}
+	return s
+}
+
+func (s *settings) read(doc document, n *yaml.Node, keys []string, faults *Faults) {
+	if n.Kind != yaml.MappingNode {
+		faults.add(doc.at(n), "wants keys and values, like \"category: shipping\"")
+		return
+	}
+	doc.each(n, faults, func(key, value *yaml.Node) {
+		if !slices.Contains(keys, key.Value) {
+			faults.add(doc.at(key), "unknown key %q%s", key.Value, known(key.Value, keys))
+			return
+		}
+		s.readKey(doc, key.Value, value, faults)
+	})
+}
+
+func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *Faults) {
+	switch key {
+	case "category":
+		s.category = doc.text(key, value, faults)
+	case "layout":
+		s.layout = doc.text(key, value, faults)
+	case "priority":
+		s.lane = notice.Lane(doc.text(key, value, faults))
+		if !s.lane.Valid() {
+			faults.add(doc.at(value), "priority: %q is none of critical, normal, bulk", s.lane)
+		}
+	case "expires_in":
+		s.expiresIn = readExpiry(doc, value, faults)
+	case "channels":
+		s.channels = readChannels(doc, value, faults)
+	case "schema":
+		s.schema = value
+	case "samples":
+		s.samples = value
+	}
+}
+
+func readExpiry(doc document, value *yaml.Node, faults *Faults) time.Duration {
+	d, err := config.ParseDuration(doc.text("expires_in", value, faults))
+	switch {
+	case err != nil:
+		faults.add(doc.at(value), "expires_in: %v", err)
+	case d <= 0:
+		faults.add(doc.at(value), "expires_in: %q is not more than nothing: write it as 15m, 24h or 7d", value.Value)
+	}
+	return d.Std()
+}
+
+func readChannels(doc document, value *yaml.Node, faults *Faults) []notice.Medium {
+	if value.Kind != yaml.SequenceNode || len(value.Content) == 0 {
+		faults.add(doc.at(value), "channels wants a list like [email, push]")
+		return nil
+	}
+	var media []notice.Medium
+	for _, n := range value.Content {
+		m := notice.Medium(n.Value)
+		switch {
+		case !m.Valid():
+			faults.add(doc.at(n), "channels: %q is none of email, push, webhook", n.Value)
+		case slices.Contains(media, m):
+			faults.add(doc.at(n), "channels: %q stands twice: keep one", n.Value)
+		default:
+			media = append(media, m)
+		}
+	}
+	return media
+}
+
+// known ends a fault about an unknown word: the nearest known one, or all.
+func known(word string, words []string) string {
+	if near := notice.Nearest(word, words); near != "" {
+		return ": did you mean " + near + "?"
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return ": known are " + strings.Join(words, ", ")
+}

@@ -1,0 +1,455 @@
+package templates
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template/parse"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// place is where a value comes from: a path from the root of what a part sees,
+// with "*" for the elements of a list. A value that a function made has no
+// known place.
+type place struct {
+	known bool
+	path  []string
+}
+
+func (p place) field(names ...string) place {
+	if !p.known {
+		return p
+	}
+	return place{true, append(slices.Clip(p.path), names...)}
+}
+
+func (p place) isRoot() bool { return p.known && len(p.path) == 0 }
+
+func (p place) key() string {
+	if !p.known {
+		return "?"
+	}
+	return strings.Join(p.path, "/")
+}
+
+// use says what becomes of a value that is absent.
+type use uint8
+
+const (
+	demanded  use = iota // it must be there: it is printed, or computed with
+	tolerated            // it may be absent: it is tested, or has a default
+)
+
+// scope is what names mean at one point of a part.
+type scope struct {
+	dot, dollar place
+	vars        []variable
+	guards      []string // keys of places that are known to be there
+}
+
+type variable struct {
+	name  string
+	value place
+}
+
+func (s scope) lookup(name string) place {
+	if name == "$" {
+		return s.dollar
+	}
+	for _, v := range slices.Backward(s.vars) {
+		if v.name == name {
+			return v.value
+		}
+	}
+	return place{}
+}
+
+func (s scope) guarded(keys []string) scope {
+	s.guards = append(slices.Clip(s.guards), keys...)
+	return s
+}
+
+// walker reads what a linked part uses: every path into the notification's
+// data, whether it may be absent there, and what is wrong without any data.
+type walker struct {
+	part    linked
+	texts   *translator
+	faults  *Faults
+	refs    *contract
+	called  map[string]bool // trees that the part reaches
+	seen    map[string]bool // calls walked already
+	stack   []string        // calls being walked
+	tree    *parse.Tree     // the tree being walked
+	// usesMessages: some text comes from _locales, so the version depends on it.
+	// translated: a text of the part itself does, not only of a partial or layout.
+	usesMessages, translated bool
+}
+
+// maxCalls bounds the walk over partials that call partials.
+const maxCalls = 5000
+
+func (w *walker) run() {
+	root := scope{dot: place{known: true}, dollar: place{known: true}}
+	w.tree = w.part.entry
+	w.list(root, w.tree.Root)
+}
+
+func (w *walker) at(n parse.Node) position {
+	location, _ := w.tree.ErrorContext(n)
+	file, rest, _ := strings.Cut(location, ":")
+	line, column, _ := strings.Cut(rest, ":")
+	l, _ := strconv.Atoi(line)
+	c, _ := strconv.Atoi(column)
+	return position{file, l, c + 1}
+}
+
+func (w *walker) list(s scope, list *parse.ListNode) {
+	if list == nil {
+		return
+	}
+	for _, n := range list.Nodes {
+		switch n := n.(type) {
+		case *parse.ActionNode:
+			w.action(&s, n)
+		case *parse.IfNode:
+			w.branch(s, &n.BranchNode)
+		case *parse.WithNode:
+			w.branch(s, &n.BranchNode)
+		case *parse.RangeNode:
+			w.loop(s, n)
+		case *parse.TemplateNode:
+			w.call(s, n)
+		}
+	}
+}
+
+func (w *walker) action(s *scope, n *parse.ActionNode) {
+	if len(n.Pipe.Decl) == 0 && path.Ext(w.tree.ParseName) == ".json" && !writesJSON(n.Pipe) {
+		w.faults.add(w.at(n), "%s writes a bare value, which is no JSON: write {{json …}}", n)
+	}
+	w.pipe(s, n.Pipe, demanded)
+}
+
+// writesJSON reports whether a pipeline's outcome is JSON whatever its values.
+func writesJSON(p *parse.PipeNode) bool {
+	switch last := p.Cmds[len(p.Cmds)-1].Args[0].(type) {
+	case *parse.IdentifierNode:
+		return last.Ident == "json" || last.Ident == "len"
+	case *parse.NumberNode, *parse.BoolNode:
+		return true
+	}
+	return false
+}
+
+// branch walks if and with, and what they say of the values they test.
+func (w *walker) branch(s scope, n *parse.BranchNode) {
+	value := w.pipe(&s, n.Pipe, tolerated)
+	then := s.guarded(w.truths(s, n.Pipe))
+	if n.NodeType == parse.NodeWith {
+		then.dot = value
+	}
+	w.list(then, n.List)
+	w.list(s.guarded(w.falsehoods(s, n.Pipe)), n.ElseList)
+}
+
+func (w *walker) loop(s scope, n *parse.RangeNode) {
+	inner := s
+	decl := n.Pipe.Decl
+	value := w.pipeCommands(&inner, n.Pipe, tolerated)
+	inner = inner.guarded(w.truths(s, n.Pipe))
+	element := value.field("*")
+	w.use(inner, element, n.Pipe, tolerated)
+	for i, v := range decl {
+		bound := place{}
+		if i == len(decl)-1 {
+			bound = element
+		}
+		inner.vars = append(slices.Clip(inner.vars), variable{v.Ident[0], bound})
+	}
+	inner.dot = element
+	w.list(inner, n.List)
+	w.list(s, n.ElseList)
+}
+
+// call walks a partial with what it is given.
+func (w *walker) call(s scope, n *parse.TemplateNode) {
+	var given place
+	if n.Pipe != nil {
+		given = w.pipe(&s, n.Pipe, tolerated)
+	}
+	tree, ok := w.part.trees[n.Name]
+	switch {
+	case !ok:
+		w.faults.add(w.at(n), "no partial %q%s", n.Name, known(n.Name, keys(w.part.trees)))
+		return
+	case slices.Contains(w.stack, n.Name):
+		w.faults.add(w.at(n), "%q calls itself in a circle: %s", n.Name, strings.Join(append(w.stack, n.Name), " → "))
+		return
+	case len(w.seen) > maxCalls:
+		w.faults.add(w.at(n), "the partials call each other in too many ways to be checked")
+		return
+	}
+	if key := n.Name + " " + given.key() + " " + strings.Join(s.guards, ","); !w.seen[key] {
+		w.seen[key] = true
+		w.enter(n.Name, tree, scope{dot: given, dollar: given, guards: s.guards})
+	}
+}
+
+func (w *walker) enter(name string, tree *parse.Tree, s scope) {
+	w.called[name] = true
+	outer := w.tree
+	w.tree, w.stack = tree, append(w.stack, name)
+	w.list(s, tree.Root)
+	w.tree, w.stack = outer, w.stack[:len(w.stack)-1]
+}
+
+// pipe walks a pipeline, binds what it declares, and tells its value's place.
+func (w *walker) pipe(s *scope, p *parse.PipeNode, mode use) place {
+	value := w.pipeCommands(s, p, mode)
+	for _, v := range p.Decl {
+		s.vars = append(slices.Clip(s.vars), variable{v.Ident[0], value})
+	}
+	return value
+}
+
+func (w *walker) pipeCommands(s *scope, p *parse.PipeNode, mode use) place {
+	if len(p.Decl) > 0 {
+		mode = tolerated // what is done with the variable decides
+	}
+	var value place
+	for i, cmd := range p.Cmds {
+		m := mode
+		if i+1 < len(p.Cmds) {
+			m = lastArgument(p.Cmds[i+1])
+		}
+		value = w.command(*s, cmd, m)
+	}
+	return value
+}
+
+// lastArgument is how a command uses what is piped into it.
+func lastArgument(cmd *parse.CommandNode) use {
+	if f, ok := cmd.Args[0].(*parse.IdentifierNode); ok {
+		return argumentUse(f.Ident, true, demanded)
+	}
+	return demanded
+}
+
+// argumentUse is what a function does with an absent argument.
+func argumentUse(function string, last bool, outcome use) use {
+	switch function {
+	case "not", "eq", "ne", "json":
+		return tolerated
+	case "default":
+		if last {
+			return tolerated
+		}
+	case "and", "or":
+		if !last {
+			return tolerated
+		}
+		return outcome
+	}
+	return demanded
+}
+
+func (w *walker) command(s scope, cmd *parse.CommandNode, mode use) place {
+	f, ok := cmd.Args[0].(*parse.IdentifierNode)
+	if !ok {
+		return w.operand(s, cmd.Args[0], mode)
+	}
+	args := cmd.Args[1:]
+	w.checkCall(s, f, args)
+	for i, arg := range args {
+		w.operand(s, arg, argumentUse(f.Ident, i == len(args)-1, mode))
+		if f.Ident == "and" {
+			s = s.guarded(w.truthOf(s, arg))
+		}
+	}
+	return w.outcome(s, f.Ident, args, mode)
+}
+
+// outcome is the place that a call leads to: index with names in it is a path.
+func (w *walker) outcome(s scope, function string, args []parse.Node, mode use) place {
+	if function != "index" || len(args) < 2 {
+		return place{}
+	}
+	value := w.resolve(s, args[0])
+	for _, arg := range args[1:] {
+		name, ok := arg.(*parse.StringNode)
+		if !ok {
+			return place{}
+		}
+		value = value.field(name.Text)
+	}
+	w.use(s, value, args[0], mode)
+	return value
+}
+
+// checkCall reports what can be known to be wrong with a call before any data.
+func (w *walker) checkCall(s scope, f *parse.IdentifierNode, args []parse.Node) {
+	switch f.Ident {
+	case "t":
+		w.usesMessages = true
+		w.translated = w.translated || w.tree.ParseName == w.part.file
+		w.checkMessage(f, args)
+	case "date":
+		if !s.dollar.isRoot() {
+			w.faults.add(w.at(f), "date does not know the recipient's zone here: call the partial with {{template %q .}}, or write dateIn ZONE FORMAT TIME", last(w.stack))
+		}
+		w.checkLayout(f, args, 0)
+	case "dateIn":
+		w.checkLayout(f, args, 1)
+	}
+}
+
+func (w *walker) checkMessage(f *parse.IdentifierNode, args []parse.Node) {
+	if len(args) == 0 {
+		w.faults.add(w.at(f), `t wants the message's key first: {{t "greeting"}}`)
+		return
+	}
+	key, ok := args[0].(*parse.StringNode)
+	if !ok {
+		w.faults.add(w.at(f), "t wants a constant key, so that it can be checked here")
+		return
+	}
+	m, ok := w.texts.find(key.Text)
+	switch {
+	case !ok:
+		w.faults.add(w.at(key), "no message %q in %s%s", key.Text, localesDir, known(key.Text, []string{w.texts.nearest(key.Text)}))
+	case m.forms != nil && len(args) < 2:
+		w.faults.add(w.at(key), "message %q has plural forms: give it the number, {{t %q .data.count}}", key.Text, key.Text)
+	}
+}
+
+func (w *walker) checkLayout(f *parse.IdentifierNode, args []parse.Node, i int) {
+	if i >= len(args) {
+		w.faults.add(w.at(f), `%s wants a format: {{date "date" .now}}`, f.Ident)
+		return
+	}
+	if layout, ok := args[i].(*parse.StringNode); ok {
+		if _, err := dateLayout(layout.Text); err != nil {
+			w.faults.add(w.at(layout), "%v", err)
+		}
+	}
+}
+
+// operand walks one argument and tells its place.
+func (w *walker) operand(s scope, n parse.Node, mode use) place {
+	switch n := n.(type) {
+	case *parse.PipeNode:
+		return w.pipe(&s, n, mode)
+	case *parse.IdentifierNode:
+		w.checkCall(s, n, nil)
+		return place{}
+	case *parse.ChainNode:
+		value := w.operand(s, n.Node, demanded).field(n.Field...)
+		w.use(s, value, n, mode)
+		return value
+	}
+	value := w.resolve(s, n)
+	w.use(s, value, n, mode)
+	return value
+}
+
+// resolve is the place that an operand names, without using it.
+func (w *walker) resolve(s scope, n parse.Node) place {
+	switch n := n.(type) {
+	case *parse.DotNode:
+		return s.dot
+	case *parse.FieldNode:
+		return s.dot.field(n.Ident...)
+	case *parse.VariableNode:
+		return s.lookup(n.Ident[0]).field(n.Ident[1:]...)
+	case *parse.ChainNode:
+		return w.resolve(s, n.Node).field(n.Field...)
+	case *parse.PipeNode:
+		if len(n.Cmds) == 1 && len(n.Cmds[0].Args) == 1 {
+			return w.resolve(s, n.Cmds[0].Args[0])
+		}
+	}
+	return place{}
+}
+
+// truths are the places that are there when a condition holds.
+func (w *walker) truths(s scope, p *parse.PipeNode) []string {
+	if len(p.Cmds) != 1 {
+		return nil
+	}
+	args := p.Cmds[0].Args
+	f, ok := args[0].(*parse.IdentifierNode)
+	if !ok {
+		return w.truthOf(s, args[0])
+	}
+	if f.Ident != "and" && (f.Ident != "eq" || !slices.ContainsFunc(args, isConstant)) {
+		return nil
+	}
+	var all []string
+	for _, arg := range args[1:] {
+		all = append(all, w.truthOf(s, arg)...)
+	}
+	return all
+}
+
+// isConstant tells what equals a constant from what may equal nothing.
+func isConstant(n parse.Node) bool {
+	t := n.Type()
+	return t == parse.NodeString || t == parse.NodeNumber || t == parse.NodeBool
+}
+
+func (w *walker) truthOf(s scope, n parse.Node) []string {
+	if p, ok := n.(*parse.PipeNode); ok {
+		return w.truths(s, p)
+	}
+	if value := w.resolve(s, n); value.known && len(value.path) > 0 {
+		return []string{value.key()}
+	}
+	return nil
+}
+
+// falsehoods are the places that are there when a condition does not hold.
+func (w *walker) falsehoods(s scope, p *parse.PipeNode) []string {
+	if len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 2 {
+		return nil
+	}
+	if f, ok := p.Cmds[0].Args[0].(*parse.IdentifierNode); !ok || f.Ident != "not" {
+		return nil
+	}
+	return w.truthOf(s, p.Cmds[0].Args[1])
+}
+
+func rootNames() []string {
+	return []string{"data", "to", "id", "category", "template", "now"}
+}
+
+func personNames() []string { return []string{"user", "name", "email", "locale", "timezone"} }
+
+// use records that a value is read, and reports a name that nothing has.
+func (w *walker) use(s scope, p place, n parse.Node, mode use) {
+	if !p.known || len(p.path) == 0 {
+		return
+	}
+	switch name := p.path[0]; {
+	case !slices.Contains(rootNames(), name):
+		if near := notice.Nearest(name, rootNames()); near != "" {
+			w.faults.add(w.at(n), "unknown name .%s: did you mean .%s?", name, near)
+		} else {
+			w.faults.add(w.at(n), "unknown name .%s: the notification's data is .data.%s; beside it there are .to, .id, .category, .template and .now", name, name)
+		}
+	case name == "data":
+		w.refs.add(s, p.path[1:], w.at(n), mode)
+	case name == "to" && len(p.path) > 1 && !slices.Contains(personNames(), p.path[1]):
+		w.faults.add(w.at(n), "unknown name .to.%s%s", p.path[1], known(p.path[1], personNames()))
+	case name == "to" && len(p.path) > 2, name != "to" && name != "now" && len(p.path) > 1:
+		w.faults.add(w.at(n), ".%s has no fields", strings.Join(p.path[:len(p.path)-1], "."))
+	}
+}
+
+func last(stack []string) string {
+	if len(stack) == 0 {
+		return ""
+	}
+	return stack[len(stack)-1]
+}
