@@ -275,11 +275,27 @@ func (l *loader) decodeText(key string, n *yaml.Node, v reflect.Value, f field) 
 		return
 	}
 	if f.path != "" {
-		text = l.from.resolve(text)
+		text, wrong = l.resolvePath(text, f.path)
 	}
-	if wrong := setText(v, text); wrong != "" {
+	if wrong == "" {
+		wrong = setText(v, text)
+	}
+	if wrong != "" {
 		l.fault(key, n, redactURL(text), wrong)
 	}
+}
+
+// resolvePath makes a path absolute, and checks that a file can be read now
+// rather than when it is first needed.
+func (l *loader) resolvePath(path, kind string) (resolved, wrong string) {
+	resolved = l.from.resolve(path)
+	if kind != "file" || path == "" {
+		return resolved, ""
+	}
+	if _, err := readFile(resolved); err != nil {
+		return resolved, err.Error()
+	}
+	return resolved, ""
 }
 
 // kindOf names what a node is.

@@ -159,13 +159,17 @@ func exitCode(err error) int {
 }
 
 // report prints err on one line, and a configuration's faults on one line
-// each.
+// each. A fault that has a place begins with it, as editors expect.
 func report(w io.Writer, err error) {
 	var faults config.Faults
 	switch {
 	case errors.As(err, &faults):
 		for _, f := range faults {
-			fmt.Fprintln(w, "carillon: "+oneLine(f.String()))
+			prefix := "carillon: "
+			if f.Line > 0 {
+				prefix = ""
+			}
+			fmt.Fprintln(w, prefix+oneLine(f.String()))
 		}
 	case err.Error() != "":
 		fmt.Fprintln(w, "carillon: "+oneLine(err.Error()))
