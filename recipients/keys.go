@@ -1,0 +1,53 @@
+package recipients
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// Every key of this room is made here. The part in braces is the Redis Cluster
+// hash tag, so that whatever one command or script touches lies in one slot:
+//
+//	{namespace:partition}:u:<tenant>:<user>              string: the profile as JSON
+//	{namespace:partition}:s:<tenant>:<channel>:<address> string: the suppression as JSON
+//
+// A suppression's partition follows from its channel and address in place of
+// a user, since it holds for whoever is reached there.
+
+// Partitioner tells which partition holds what belongs to a user. The same
+// function must serve every room, or a user's state falls apart.
+type Partitioner func(tenant, user string) int
+
+type keys struct {
+	namespace string
+	partition Partitioner
+}
+
+func (k keys) tag(partition int) string {
+	return "{" + k.namespace + ":" + strconv.Itoa(partition) + "}:"
+}
+
+// profile is the key of a user's profile, and its partition.
+func (k keys) profile(tenant, user string) (partition int, key string) {
+	p := k.partition(tenant, user)
+	return p, k.tag(p) + "u:" + escape(tenant) + ":" + user
+}
+
+// suppression is the key of an address's suppression, and its partition. The
+// address is one that normalise has made.
+func (k keys) suppression(tenant string, channel notice.Channel, address string) (partition int, key string) {
+	subject := string(channel) + ":" + address
+	p := k.partition(tenant, subject)
+	return p, k.tag(p) + "s:" + escape(tenant) + ":" + subject
+}
+
+// escape keeps the colon that ends a tenant from being mistaken for one
+// inside it: tenant "a:b" with user "c" is not tenant "a" with user "b:c".
+func escape(tenant string) string {
+	if !strings.ContainsAny(tenant, ":%") {
+		return tenant
+	}
+	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(tenant)
+}
