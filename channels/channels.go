@@ -88,6 +88,10 @@ type Result struct {
 	RetryAfter time.Duration // what the provider asked for; 0 when it did not
 	ProviderID string        // the provider's own id of the message
 	Code       string        // the provider's own word: "BadDeviceToken", "4.2.2", "429"
+	// GoneSince is since when the address of a Gone result has been dead, where
+	// the provider says so: an address that was registered again after it is
+	// alive. Zero: now.
+	GoneSince time.Time
 	// Err says what happened in words that are safe to log and record: no
 	// secret, no address, no content. Nil when Sent.
 	Err error
