@@ -43,23 +43,35 @@ type batchProblem struct {
 // postBatch accepts many notifications. A bad one never holds up the rest.
 func (s *server) postBatch(w http.ResponseWriter, r *http.Request, who *caller) error {
 	start := s.Clock()
-	defer func() { s.metrics.took(start, s.Clock()) }()
+	b, err := s.takeBatch(w, r, who, start)
+	s.metrics.took(start, s.Clock())
+	if err != nil {
+		s.metrics.failed(err)
+		return err
+	}
+	return b.write(w, s.metrics)
+}
+
+// takeBatch takes a batch from the request's body to the queue.
+func (s *server) takeBatch(w http.ResponseWriter, r *http.Request, who *caller, now time.Time) (*batch, error) {
 	key, err := idempotencyKey(r.Header)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body, err := s.bodies.read(w, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.bodies.release(body)
 	items, err := s.split(mediaType(r), *body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b := s.newBatch(items, who, key, start)
-	b.admit(s.Queue.AdmitAll(r.Context(), b.admissions))
-	return b.write(w, s.metrics)
+	b := s.newBatch(items, who, key, now)
+	if len(b.admissions) > 0 {
+		b.admit(s.Queue.AdmitAll(r.Context(), b.admissions))
+	}
+	return b, nil
 }
 
 // split takes a batch's body apart.
@@ -141,9 +153,16 @@ func (b *batch) reject(i int, err error) {
 	p := problemOf(err)
 	b.answer.Rejected++
 	b.answer.Results[i] = batchItem{Index: i, Error: p}
-	if p.retryAfter > 0 && (b.worst == nil || p.Status > b.worst.Status) {
-		b.worst = p
+	b.worst = worse(b.worst, p)
+}
+
+// worse is the refusal with the higher status of those that trying again may
+// mend; nil for none. a was chosen before.
+func worse(a, b *Problem) *Problem {
+	if b.retryAfter > 0 && (a == nil || b.Status > a.Status) {
+		return b
 	}
+	return a
 }
 
 // write answers 202 when anything was accepted; otherwise 422, or the 429 or

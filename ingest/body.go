@@ -14,23 +14,21 @@ import (
 	"github.com/carillonhq/carillon/config"
 )
 
-// bodyTimeout is how long a client may take to send one body, so that slow
-// ones do not pile up.
-const bodyTimeout = 20 * time.Second
-
 // keptBody is the largest buffer that is kept for the next request; 100 of the
 // largest bodies must not stay in memory for ever.
 const keptBody = 64 << 10
 
 // bodies reads request bodies of at most limit bytes into buffers that are
-// used again.
+// used again. A client that takes longer than timeout to send one is cut off,
+// so that slow ones do not pile up.
 type bodies struct {
-	limit int64
-	pool  sync.Pool
+	limit   int64
+	timeout time.Duration
+	pool    sync.Pool
 }
 
-func newBodies(limit int64) *bodies {
-	return &bodies{limit: limit, pool: sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}}
+func newBodies(limit int64, timeout time.Duration) *bodies {
+	return &bodies{limit: limit, timeout: timeout, pool: sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}}
 }
 
 // read takes the whole body. The buffer must be given back with release, and
@@ -41,7 +39,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (*[]byte, error) {
 		return nil, b.tooLarge()
 	}
 	conn := http.NewResponseController(w)
-	conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // unsupported only where there is no connection
+	conn.SetReadDeadline(time.Now().Add(b.timeout)) // unsupported only where there is no connection
 	buf := b.pool.Get().(*[]byte)
 	err := fill(buf, http.MaxBytesReader(w, r.Body, b.limit))
 	if err != nil {
@@ -90,7 +88,7 @@ func (b *bodies) explain(err error) error {
 	case errors.As(err, &over):
 		return b.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return kindTimeout.problem(fmt.Sprintf("the body took longer than %v", bodyTimeout))
+		return kindTimeout.problem(fmt.Sprintf("the body took longer than %v", b.timeout))
 	}
 	return kindBadRequest.problem("the body could not be read to its end")
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,11 +22,16 @@ const (
 	cloudEventBatchJSON = "application/cloudevents-batch+json"
 )
 
-// eventAnswer says what became of an event.
+// What may become of an event that has no faults.
+const (
+	eventAccepted = "accepted"
+	eventIgnored  = "ignored" // no route takes it
+)
+
+// eventAnswer says what became of one event. ID and Duplicate are set for the
+// usual event, which makes one notification; Notifications has all of them.
 type eventAnswer struct {
-	Status string `json:"status"` // accepted, or ignored when no route takes the event
-	// ID and Duplicate are set for the usual event, which makes one
-	// notification; Notifications has all of them.
+	Status        string          `json:"status"`
 	ID            string          `json:"id,omitzero"`
 	Duplicate     *bool           `json:"duplicate,omitzero"`
 	Notifications []eventAdmitted `json:"notifications,omitempty"`
@@ -36,19 +42,7 @@ type eventAdmitted struct {
 	Duplicate bool   `json:"duplicate"`
 }
 
-// eventItem is one event's place in the answer to a batch.
-type eventItem struct {
-	Index int `json:"index"`
-	eventAnswerOrError
-}
-
-type eventAnswerOrError struct {
-	Status        string          `json:"status,omitzero"`
-	Notifications []eventAdmitted `json:"notifications,omitempty"`
-	Error         *Problem        `json:"error,omitzero"`
-}
-
-// eventsAnswer is the answer to a batch of events.
+// eventsAnswer says what became of each event of a batch, in order.
 type eventsAnswer struct {
 	Accepted int         `json:"accepted"`
 	Ignored  int         `json:"ignored"`
@@ -56,6 +50,15 @@ type eventsAnswer struct {
 	Results  []eventItem `json:"results"`
 }
 
+// eventItem is either what became of an event or an error.
+type eventItem struct {
+	Index         int             `json:"index"`
+	Status        string          `json:"status,omitzero"`
+	Notifications []eventAdmitted `json:"notifications,omitempty"`
+	Error         *Problem        `json:"error,omitzero"`
+}
+
+// eventsProblem is the answer when every event of a batch was refused.
 type eventsProblem struct {
 	Problem
 	eventsAnswer
@@ -67,22 +70,35 @@ func (s *server) postEvents(w http.ResponseWriter, r *http.Request, who *caller)
 	defer func() { s.metrics.took(start, s.Clock()) }()
 	body, err := s.bodies.read(w, r)
 	if err != nil {
+		s.metrics.failed(err)
 		return err
 	}
 	defer s.bodies.release(body)
 	if mediaType(r) == cloudEventBatchJSON {
-		return s.eventBatch(w, r, *body, who, start)
+		return s.postEventBatch(w, r, *body, who, start)
 	}
-	event, err := decodeEvent(r, *body)
+	b := s.newEventBatch(1)
+	b.add(0, who, start, func() (notice.CloudEvent, error) { return decodeEvent(r, *body) })
+	result := b.admit(r.Context())[0]
+	if result.err != nil {
+		return result.err
+	}
+	return writeJSON(w, http.StatusAccepted, result.answer())
+}
+
+// postEventBatch takes events in batched mode, each on its own.
+func (s *server) postEventBatch(w http.ResponseWriter, r *http.Request, body []byte, who *caller, now time.Time) error {
+	items, err := notice.Split(body, s.Ingest.MaxBatch)
+	items, err = checkCount(items, s.Ingest.MaxBatch, err)
 	if err != nil {
 		s.metrics.failed(err)
 		return err
 	}
-	answer, err := s.takeEvent(r, &event, who, start)
-	if err != nil {
-		return err
+	b := s.newEventBatch(len(items))
+	for i, item := range items {
+		b.add(i, who, now, func() (notice.CloudEvent, error) { return notice.DecodeCloudEvent(item) })
 	}
-	return writeJSON(w, http.StatusAccepted, answer)
+	return writeEvents(w, b.admit(r.Context()))
 }
 
 // decodeEvent reads one event in binary or structured mode.
@@ -102,34 +118,63 @@ func decodeEvent(r *http.Request, body []byte) (notice.CloudEvent, error) {
 	}
 }
 
-// takeEvent routes one event and admits what it gives rise to: all of it, or,
-// when any of it has faults, none.
-func (s *server) takeEvent(r *http.Request, e *notice.CloudEvent, who *caller, now time.Time) (eventAnswer, error) {
-	admissions, err := s.routeEvent(e, who, now)
-	if err != nil {
-		s.metrics.failed(err)
-		return eventAnswer{}, err
+// eventBatch is events on their way in: what each gives rise to goes to the
+// queue in one call for all.
+type eventBatch struct {
+	s          *server
+	admissions []queue.Admission
+	results    []eventResult
+}
+
+// eventResult is what became of one event.
+type eventResult struct {
+	first, count  int // its admissions in the batch
+	notifications []eventAdmitted
+	err           error
+}
+
+func (s *server) newEventBatch(n int) *eventBatch {
+	return &eventBatch{s: s, results: make([]eventResult, n)}
+}
+
+// add decodes and routes the i-th event. When anything that it gives rise to
+// has faults, nothing of it is admitted.
+func (b *eventBatch) add(i int, who *caller, now time.Time, decode func() (notice.CloudEvent, error)) {
+	var admissions []queue.Admission
+	event, err := decode()
+	if err == nil {
+		admissions, err = b.s.routeEvent(&event, who, now)
 	}
-	if len(admissions) == 0 {
-		s.metrics.results[resultIgnored].Inc()
-		return eventAnswer{Status: "ignored"}, nil
+	switch {
+	case err != nil:
+		b.s.metrics.failed(err)
+	case len(admissions) == 0:
+		b.s.metrics.results[resultIgnored].Inc()
 	}
-	answer := eventAnswer{Status: "accepted"}
-	var errs []error
-	for _, a := range s.Queue.AdmitAll(r.Context(), admissions) {
-		if a.Err != nil {
-			s.metrics.failed(a.Err)
-			errs = append(errs, a.Err)
-			continue
+	b.results[i] = eventResult{first: len(b.admissions), count: len(admissions), err: err}
+	b.admissions = append(b.admissions, admissions...)
+}
+
+// admit hands everything to the queue. An event that the queue took only in
+// part is an error: sent again, what it took is a duplicate.
+func (b *eventBatch) admit(ctx context.Context) []eventResult {
+	if len(b.admissions) == 0 {
+		return b.results
+	}
+	admitted := b.s.Queue.AdmitAll(ctx, b.admissions)
+	for i := range b.results {
+		r := &b.results[i]
+		for _, a := range admitted[r.first : r.first+r.count] {
+			if a.Err != nil {
+				b.s.metrics.failed(a.Err)
+				r.err = a.Err
+				continue
+			}
+			b.s.metrics.accepted(a.Duplicate)
+			r.notifications = append(r.notifications, eventAdmitted{a.ID, a.Duplicate})
 		}
-		s.metrics.accepted(a.Duplicate)
-		answer.Notifications = append(answer.Notifications, eventAdmitted{a.ID, a.Duplicate})
 	}
-	if len(answer.Notifications) == 1 {
-		answer.ID, answer.Duplicate = answer.Notifications[0].ID, &answer.Notifications[0].Duplicate
-	}
-	// Sent again after an error, what was admitted already is a duplicate.
-	return answer, errors.Join(errs...)
+	return b.results
 }
 
 // routeEvent turns an event into admissions under keys of the event's own.
@@ -171,23 +216,44 @@ func routed(i int, err error) error {
 	return &out
 }
 
-// eventBatch takes events in batched mode, each on its own.
-func (s *server) eventBatch(w http.ResponseWriter, r *http.Request, body []byte, who *caller, now time.Time) error {
-	items, err := notice.Split(body, s.Ingest.MaxBatch)
-	items, err = checkCount(items, s.Ingest.MaxBatch, err)
-	if err != nil {
-		return err
+// answer is the result of an event that was sent alone.
+func (r *eventResult) answer() eventAnswer {
+	a := eventAnswer{Status: r.status(), Notifications: r.notifications}
+	if len(a.Notifications) == 1 {
+		a.ID, a.Duplicate = a.Notifications[0].ID, &a.Notifications[0].Duplicate
 	}
-	answer := eventsAnswer{Results: make([]eventItem, len(items))}
+	return a
+}
+
+func (r *eventResult) status() string {
+	if len(r.notifications) == 0 {
+		return eventIgnored
+	}
+	return eventAccepted
+}
+
+// writeEvents answers 202 unless every event was refused; otherwise as a batch
+// of notifications does.
+func writeEvents(w http.ResponseWriter, results []eventResult) error {
+	var answer eventsAnswer
 	var worst *Problem
-	for i, item := range items {
-		answer.Results[i] = s.eventOfBatch(r, i, item, who, now)
-		if p := answer.Results[i].Error; p != nil && p.retryAfter > 0 {
-			worst = p
+	for i := range results {
+		item := eventItem{Index: i, Notifications: results[i].notifications}
+		switch err := results[i].err; {
+		case err != nil:
+			answer.Rejected++
+			item.Error = problemOf(err)
+			worst = worse(worst, item.Error)
+		case results[i].status() == eventIgnored:
+			answer.Ignored++
+			item.Status = eventIgnored
+		default:
+			answer.Accepted++
+			item.Status = eventAccepted
 		}
+		answer.Results = append(answer.Results, item)
 	}
-	answer.count()
-	if answer.Rejected < len(items) {
+	if answer.Rejected < len(results) {
 		return writeJSON(w, http.StatusAccepted, answer)
 	}
 	if worst == nil {
@@ -195,31 +261,4 @@ func (s *server) eventBatch(w http.ResponseWriter, r *http.Request, body []byte,
 	}
 	writeProblemHeader(w, worst)
 	return json.MarshalWrite(w, eventsProblem{*worst, answer})
-}
-
-func (s *server) eventOfBatch(r *http.Request, i int, raw []byte, who *caller, now time.Time) eventItem {
-	event, err := notice.DecodeCloudEvent(raw)
-	if err != nil {
-		s.metrics.failed(err)
-		return eventItem{i, eventAnswerOrError{Error: problemOf(err)}}
-	}
-	answer, err := s.takeEvent(r, &event, who, now)
-	if err != nil {
-		return eventItem{i, eventAnswerOrError{Error: problemOf(err)}}
-	}
-	return eventItem{i, eventAnswerOrError{Status: answer.Status, Notifications: answer.Notifications}}
-}
-
-// count sums the results up.
-func (a *eventsAnswer) count() {
-	for _, item := range a.Results {
-		switch {
-		case item.Error != nil:
-			a.Rejected++
-		case item.Status == "ignored":
-			a.Ignored++
-		default:
-			a.Accepted++
-		}
-	}
 }

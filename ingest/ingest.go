@@ -69,6 +69,7 @@ type Options struct {
 	// EnabledChannels are those that have an adapter; what needs another is
 	// refused.
 	EnabledChannels map[notice.Channel]bool
+	BodyTimeout     time.Duration         // how long a client may take to send a body; 0: 20 s
 	Registry        prometheus.Registerer // nil: metrics are kept but not registered
 	Clock           func() time.Time      // nil: time.Now
 	Logger          *slog.Logger          // nil: slog.Default
@@ -76,6 +77,9 @@ type Options struct {
 
 // New makes the API's handler. It starts no goroutine and needs no closing.
 func New(o Options) http.Handler {
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = 20 * time.Second
+	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -87,7 +91,7 @@ func New(o Options) http.Handler {
 		mux:     http.NewServeMux(),
 		keys:    newKeyring(o.Auth),
 		metrics: newMetrics(o.Registry),
-		bodies:  newBodies(int64(o.Ingest.MaxBody)),
+		bodies:  newBodies(int64(o.Ingest.MaxBody), o.BodyTimeout),
 	}
 	s.routes()
 	return s
