@@ -1,0 +1,219 @@
+package email
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	gomail "github.com/wneessen/go-mail"
+	"golang.org/x/net/idna"
+)
+
+// mostLine is the longest line that may travel unencoded (RFC 5322 §2.1.1).
+const mostLine = 998
+
+var errNeedsUTF8 = errors.New("the address needs SMTPUTF8 (RFC 6531), which the relay does not offer")
+
+// composer makes letters of messages.
+type composer struct {
+	from        *mail.Address
+	domain      string // of from: the right side of Message-ID
+	signer      *gomail.DKIMSigner
+	unsubscribe string // the base URL, without a slash at its end
+	token       func(channels.Message) string
+	now         func() time.Time
+}
+
+func newComposer(cfg config.Email, s settings) (composer, error) {
+	from, err := sender(cfg.From)
+	if err != nil {
+		return composer{}, err
+	}
+	from.Address, err = asciiDomain(from.Address)
+	if err != nil {
+		return composer{}, fmt.Errorf("from: %q: %w", cfg.From, err)
+	}
+	c := composer{from: from, token: s.unsubscribe, now: s.now}
+	c.domain = from.Address[strings.LastIndexByte(from.Address, '@')+1:]
+	if cfg.UnsubscribeURL != "" {
+		// RFC 8058 §3.1: one https URI.
+		if !strings.HasPrefix(cfg.UnsubscribeURL, "https://") || !isPrintable(cfg.UnsubscribeURL) {
+			return composer{}, fmt.Errorf("unsubscribe_url: %q: must begin with https://, as RFC 8058 asks", cfg.UnsubscribeURL)
+		}
+		c.unsubscribe = strings.TrimRight(cfg.UnsubscribeURL, "/")
+	}
+	if cfg.DKIM != nil {
+		if c.signer, err = newSigner(*cfg.DKIM, s.now); err != nil {
+			return composer{}, err
+		}
+	}
+	return c, nil
+}
+
+// letter is one mail that was checked, before it is written out: how its text
+// is encoded depends on the relay.
+type letter struct {
+	composer   *composer
+	to         string // as the message gave it, for scrubbing
+	from, rcpt string // the envelope, in angle brackets
+	utf8       bool   // the envelope needs SMTPUTF8
+	header     *mail.Address
+	id         string
+	date       time.Time
+	subject    string
+	text, html string // with CR LF at the end of each line
+	leave      string // the one-click unsubscribe link, or empty
+}
+
+// compose checks m and lays out its mail. An error names no address.
+func (c *composer) compose(m channels.Message) (letter, error) {
+	content := m.Content.Email
+	if content == nil || content.HTML == "" && content.Text == "" {
+		return letter{}, errors.New("the notification has no email content")
+	}
+	to, err := recipient(m.Address.To)
+	if err != nil {
+		return letter{}, err
+	}
+	leave, err := c.link(m)
+	if err != nil {
+		return letter{}, err
+	}
+	l := letter{
+		composer: c,
+		to:       m.Address.To,
+		from:     (&mail.Address{Address: c.from.Address}).String(),
+		rcpt:     to.String(),
+		utf8:     !isASCII(c.from.Address) || !isASCII(to.Address),
+		header:   &mail.Address{Name: oneLine(m.To.Name), Address: to.Address},
+		id:       m.ID + "@" + c.domain,
+		date:     m.AcceptedAt,
+		subject:  oneLine(content.Subject),
+		text:     content.Text,
+		html:     content.HTML,
+		leave:    leave,
+	}
+	if l.date.IsZero() {
+		l.date = c.now()
+	}
+	if l.text == "" {
+		l.text = cmp.Or(plainText(l.html), l.subject)
+	}
+	l.text, l.html = crlf(l.text), crlf(l.html)
+	return l, nil
+}
+
+// link is the one-click unsubscribe link of m; empty when it has none.
+func (c *composer) link(m channels.Message) (string, error) {
+	if c.unsubscribe == "" || c.token == nil || m.Lane == notice.LaneCritical {
+		return "", nil
+	}
+	token := c.token(m)
+	if token == "" {
+		return "", nil
+	}
+	if !isPrintable(token) || strings.ContainsAny(token, "<>,/?#") {
+		return "", errors.New("the unsubscribe token cannot stand in a URL")
+	}
+	return c.unsubscribe + "/" + token, nil
+}
+
+// render writes the mail out, signed.
+func (l letter) render(eightBit bool) ([]byte, error) {
+	encoding := gomail.EncodingQP
+	if eightBit && shortLines(l.text) && shortLines(l.html) {
+		encoding = gomail.NoEncoding
+	}
+	msg := gomail.NewMsg(gomail.WithEncoding(encoding), gomail.WithNoDefaultUserAgent(), gomail.WithDKIM(l.composer.signer))
+	msg.FromMailAddress(l.composer.from)
+	msg.ToMailAddress(l.header)
+	msg.Subject(l.subject)
+	msg.SetMessageIDWithValue(l.id)
+	msg.SetDateWithValue(l.date)
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
+	if l.leave != "" {
+		msg.SetGenHeader(gomail.HeaderListUnsubscribe, "<"+l.leave+">")
+		msg.SetGenHeader(gomail.HeaderListUnsubscribePost, "List-Unsubscribe=One-Click")
+	}
+	// The plainest part first: a reader shows the last one it can (RFC 2046 §5.1.4).
+	msg.SetBodyString(gomail.TypeTextPlain, l.text)
+	if l.html != "" {
+		msg.AddAlternativeString(gomail.TypeTextHTML, l.html)
+	}
+	var b bytes.Buffer
+	b.Grow(2048 + 2*(len(l.text)+len(l.html)))
+	if _, err := msg.WriteTo(&b); err != nil {
+		return nil, errors.New("the mail could not be composed")
+	}
+	return b.Bytes(), nil
+}
+
+// recipient reads the address of a message: one bare mailbox.
+func recipient(to string) (*mail.Address, error) {
+	errBad := errors.New("the recipient's address is no mailbox: want name@domain")
+	if strings.ContainsFunc(to, unicode.IsControl) {
+		return nil, errBad
+	}
+	addr, err := mail.ParseAddress(to)
+	if err != nil || addr.Name != "" || strings.HasPrefix(strings.TrimSpace(to), "<") {
+		return nil, errBad // not err itself: it quotes the address
+	}
+	if addr.Address, err = asciiDomain(addr.Address); err != nil {
+		return nil, errBad
+	}
+	return addr, nil
+}
+
+// asciiDomain puts an international domain into the letters that every relay
+// takes (RFC 5891).
+func asciiDomain(address string) (string, error) {
+	if isASCII(address) {
+		return address, nil
+	}
+	at := strings.LastIndexByte(address, '@')
+	domain, err := idna.Lookup.ToASCII(address[at+1:])
+	if err != nil {
+		return "", errors.New("its domain is no domain name")
+	}
+	return address[:at+1] + domain, nil
+}
+
+// oneLine makes a header's value of words that may hold anything: line breaks
+// and other control characters become single spaces, so that no header can be
+// slipped in.
+func oneLine(s string) string {
+	isBreak := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+	return strings.ToValidUTF8(strings.Join(strings.FieldsFunc(s, isBreak), " "), "\uFFFD")
+}
+
+// crlf ends every line with CR LF, as mail and its signature want it, and
+// drops NUL, which mail must not hold.
+func crlf(s string) string {
+	return strings.NewReplacer("\r\n", "\r\n", "\n", "\r\n", "\r", "\r\n", "\x00", "").Replace(s)
+}
+
+func shortLines(s string) bool {
+	for line := range strings.SplitSeq(s, "\r\n") {
+		if len(line) > mostLine {
+			return false
+		}
+	}
+	return true
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
+// isPrintable reports whether s has neither a space nor a control character.
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+}
