@@ -301,7 +301,7 @@ func (q *Queue) addRedrive(c *call, p int, d Dead) error {
 	if err := json.Unmarshal([]byte(d.Payload), &delivery); err != nil {
 		return fmt.Errorf("dead letter %s: %w", d.ID, err)
 	}
-	delivery.Attempt, delivery.Unknown = 0, false
+	delivery.Attempt = 0
 	payload, err := json.Marshal(&delivery)
 	if err != nil {
 		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)

@@ -453,8 +453,8 @@ func TestARenewedLeaseIsNotReclaimed(t *testing.T) {
 
 func TestWhatIsHandedBackIsReadAgainAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		_, l, d := w.planned("ada")
-		w.settle(&queue.Settlement{Kind: queue.Requeue, Lease: l, Delivery: d})
+		_, l, _ := w.planned("ada")
+		w.settle(&queue.Settlement{Kind: queue.Requeue, Lease: l})
 		again := w.lease(w.DeliveryReader("c2", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
 		if string(again.Payload) != string(l.Payload) || again.Reclaimed {
 			t.Errorf("handed back as %s", again.Payload)

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -15,18 +16,19 @@ type Kind uint8
 
 // The kinds of a Settlement.
 const (
-	Done    Kind = iota // ended; its record is all that stays
-	Later               // parked until Due, then sent again
-	Bury                // given up, kept as a dead letter
-	Next                // failed, and the next address of its fallback chain starts
-	Requeue             // handed back as it was, at once: the consumer stops
+	Done       Kind = iota // ended; its record is all that stays
+	Later                  // parked until Due, then sent again
+	Bury                   // given up, kept as a dead letter
+	Next                   // failed, and the next address of its fallback chain starts
+	Requeue                // handed back as it was, at once: the consumer stops
+	Unreadable             // given up because its payload makes no sense, kept as a dead letter
 )
 
 // Settlement is what became of one leased delivery.
 type Settlement struct {
 	Kind     Kind
 	Lease    *Lease
-	Delivery *notice.Delivery // as it goes on, for Later and Next
+	Delivery *notice.Delivery // as it goes on; nil for Requeue and Unreadable
 	Entry    Entry            // the decision, for the timeline
 	Due      time.Time        // Later
 	Reason   string           // Bury: a short word to filter by
@@ -79,6 +81,16 @@ type settleCall struct {
 
 func (q *Queue) addSettlement(c *settleCall, p int, s *Settlement, now time.Time) error {
 	d := s.Delivery
+	switch s.Kind {
+	case Requeue:
+		return c.addWithoutRecord(s, "requeue", s.Lease.Payload)
+	case Unreadable:
+		id, letter, err := q.unreadable(p, s, now)
+		if err != nil {
+			return err
+		}
+		return c.addWithoutRecord(s, "unreadable", id, letter, now.UnixMilli())
+	}
 	_, notification, ordinal, err := notice.SplitID(d.ID)
 	if err != nil {
 		return fmt.Errorf("settling: %w", err)
@@ -101,12 +113,28 @@ func (q *Queue) addSettlement(c *settleCall, p int, s *Settlement, now time.Time
 		return q.addDead(c, s, now, life)
 	case Next:
 		return q.addNext(c, p, s, now)
-	case Requeue:
-		head("requeue")
-		c.args = append(c.args, s.Lease.Payload)
-		return nil
 	}
 	return fmt.Errorf("settling %s: unknown kind %d", d.ID, s.Kind)
+}
+
+// addWithoutRecord adds a settlement that its notification's record knows
+// nothing of; the script does not touch the key that stands in its place.
+func (c *settleCall) addWithoutRecord(s *Settlement, kind string, args ...any) error {
+	stream := c.shared.key(c.call, s.Lease.from.key)
+	c.args = append(c.args, kind, stream, s.Lease.entry, stream, "")
+	c.args = append(c.args, args...)
+	return nil
+}
+
+func (q *Queue) unreadable(p int, s *Settlement, now time.Time) (id string, letter []byte, err error) {
+	from := s.Lease.from
+	id = notice.DeliveryID(notice.DerivedID(p, now, from.key+s.Lease.entry), 0)
+	letter, err = json.Marshal(&deadLetter{Channel: notice.Channel(from.stage), Reason: s.Reason, Detail: s.Entry.Detail, At: now, Lane: from.lane,
+		Payload: strings.ToValidUTF8(string(s.Lease.Payload), "\uFFFD")})
+	if err != nil {
+		err = fmt.Errorf("encoding dead letter %s: %w", id, err)
+	}
+	return id, letter, err
 }
 
 func (q *Queue) addLater(c *settleCall, s *Settlement, now time.Time) error {
@@ -142,7 +170,7 @@ func (q *Queue) addNext(c *settleCall, p int, s *Settlement, now time.Time) erro
 	_, notification, ordinal, _ := notice.SplitID(d.ID)
 	line := appendEntry(nil, ordinal, d.AcceptedAt, s.Entry)
 	d.Address, d.Fallback = d.Fallback[0], d.Fallback[1:]
-	d.ID, d.Attempt, d.Unknown = notice.DeliveryID(notification, ordinal+1), 0, false
+	d.ID, d.Attempt = notice.DeliveryID(notification, ordinal+1), 0
 	line = appendPlanned(line, ordinal+1, now.Sub(d.AcceptedAt), d.Address)
 	payload, err := json.Marshal(&d)
 	if err != nil {

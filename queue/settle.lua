@@ -14,9 +14,10 @@
 --   later    id, payload, due in unix ms, ms until due, stream's name without its tag
 --   dead     id, dead letter, time in unix ms, record's life in ms, 1 when only
 --   requeue  payload: goes back to its stream as it was
+--   unreadable  id, dead letter, time in unix ms: has no record
 -- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
 --           consumer while we wanted it sent again (nothing is done then).
-local width = {done = 2, next = 3, later = 5, dead = 5, requeue = 1}
+local width = {done = 2, next = 3, later = 5, dead = 5, requeue = 1, unreadable = 3}
 local out, acks = {}, {}
 
 local function owned(stream, entry)
@@ -45,7 +46,7 @@ while a <= #ARGV do
   local record, line = KEYS[tonumber(ARGV[a + 3])], ARGV[a + 4]
   local x = a + 5
   -- A final outcome counts whoever saw it; what sends again must still hold the lease.
-  local mine = (kind == 'done' or kind == 'dead' or owned(stream, entry)) and redis.call('XDEL', stream, entry) == 1
+  local mine = (kind == 'done' or kind == 'dead' or kind == 'unreadable' or owned(stream, entry)) and redis.call('XDEL', stream, entry) == 1
   if mine then
     if kind == 'done' then
       close(record, line, ARGV[x], ARGV[x + 1])
@@ -61,6 +62,9 @@ while a <= #ARGV do
       redis.call('HSET', KEYS[4], ARGV[x], ARGV[x + 1])
       redis.call('ZADD', KEYS[3], ARGV[x + 2], ARGV[x])
       close(record, line, ARGV[x + 3], ARGV[x + 4])
+    elseif kind == 'unreadable' then
+      redis.call('HSET', KEYS[4], ARGV[x], ARGV[x + 1])
+      redis.call('ZADD', KEYS[3], ARGV[x + 2], ARGV[x])
     elseif kind == 'requeue' then
       redis.call('XADD', stream, '*', 'd', ARGV[x])
     end

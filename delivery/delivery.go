@@ -1,0 +1,133 @@
+// Package delivery is the pipeline: it takes accepted events, plans one
+// delivery for each address, works the deliveries of the channels it serves,
+// and turns every answer into the transition that follows.
+//
+//	inbox.go    inbox entries → admissions
+//	plan.go     events → deliveries
+//	send.go     one delivery: render, permit, send
+//	outcome.go  results → transitions, a pure function
+//	settle.go   transitions → the queue, in batches
+//	run.go      which goroutines there are, and how they stop
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/templates"
+	"github.com/carillonhq/carillon/throttle"
+)
+
+// Directory knows the people: *recipients.Store.
+type Directory interface {
+	Lookup(ctx context.Context, queries []recipients.Query) ([]recipients.Found, error)
+	RemoveDevice(ctx context.Context, tenant, user, token string, registeredBefore time.Time) (bool, error)
+	Suppress(ctx context.Context, tenant string, c notice.Channel, address, reason string) error
+}
+
+// Catalogue holds the templates that are current now.
+type Catalogue interface {
+	Current() *templates.Catalogue
+}
+
+// Renderer makes the content of a delivery, of the version that it pins.
+type Renderer interface {
+	Render(templates.Request) (templates.Rendering, error)
+}
+
+// Capper decides a recipient's caps: *throttle.Caps.
+type Capper interface {
+	Applies(throttle.Ask) bool
+	Decide(ctx context.Context, asks []throttle.Ask) ([]throttle.Answer, error)
+}
+
+// Acceptor checks a notification that came by the inbox as the door does one
+// that came by HTTP, and completes it.
+type Acceptor interface {
+	Accept(n *notice.Notification, now time.Time) error
+}
+
+// Router turns an integration event into notifications; none when no route
+// takes it.
+type Router interface {
+	Route(notice.CloudEvent) ([]notice.Notification, error)
+}
+
+// Channel is one channel that this consumer serves.
+type Channel struct {
+	Adapter channels.Adapter
+	Slots   *throttle.Slots
+	Pace    *throttle.Pace
+	Retry   config.Retry
+}
+
+// Options are what a Pipeline is made of. Every field is needed but where it
+// says otherwise.
+type Options struct {
+	Consumer   string // its name in the consumer groups: no two live consumers share one
+	Queue      *queue.Queue
+	Directory  Directory
+	Catalogue  Catalogue
+	Renderer   Renderer
+	Caps       Capper
+	QuietHours *config.QuietHours // nil: none but a recipient's own
+	Accept     Acceptor
+	Routes     Router
+	Tenant     string                  // of inbox entries that name none
+	Enabled    map[notice.Channel]bool // channels that are configured, whoever serves them
+	Channels   []Channel               // channels that this consumer serves
+	Visibility time.Duration           // queue.visibility
+	Grace      time.Duration           // how long a stop waits for sends in flight
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
+	Now        func() time.Time                  // nil: time.Now
+	Jitter     func(time.Duration) time.Duration // nil: uniform from 0; for tests
+}
+
+// Pipeline works the queue until it is told to stop.
+type Pipeline struct {
+	Options
+	metrics *metrics
+	zones   recipients.Zones
+	senders []*sender
+	held    *held
+	wake    chan time.Time // when something was parked, for the promoter
+	finish  func(*queue.Settlement)
+}
+
+// New makes a Pipeline; Run starts it.
+func New(o Options) *Pipeline {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Jitter == nil {
+		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most + 1) }
+	}
+	p := &Pipeline{Options: o, held: newHeld(), wake: make(chan time.Time, 1)}
+	p.metrics = newMetrics(o.Metrics, o.Channels)
+	for _, c := range o.Channels {
+		p.senders = append(p.senders, newSender(p, c))
+	}
+	return p
+}
+
+// Paused says for each channel that is paused because its provider refuses
+// our credential or set-up what the provider said.
+func (p *Pipeline) Paused() map[notice.Channel]string {
+	out := map[notice.Channel]string{}
+	for _, s := range p.senders {
+		if why := s.brokenBecause(); why != "" {
+			out[s.channel] = why
+		}
+	}
+	return out
+}

@@ -1,0 +1,130 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+)
+
+// inboxBatch is the most inbox entries that are admitted together.
+const inboxBatch = 256
+
+// inboxLoop admits what other programs put on the inbox. Each entry is
+// admitted under an identity of its own, then finished; dying in between
+// admits it again, which changes nothing. ctx ends the reading, workCtx the
+// admission of what was read.
+func (p *Pipeline) inboxLoop(ctx, workCtx context.Context) {
+	reader := p.Queue.InboxReader(p.Consumer)
+	reclaimEvery := p.Visibility / 4
+	nextReclaim := p.Now().Add(p.Jitter(reclaimEvery))
+	for ctx.Err() == nil {
+		entries, err := reader.Read(ctx, inboxBatch)
+		if err == nil && len(entries) < inboxBatch && !p.Now().Before(nextReclaim) {
+			nextReclaim = p.Now().Add(reclaimEvery)
+			var more []*queue.InboxEntry
+			more, err = reader.Reclaim(ctx, inboxBatch)
+			p.metrics.reclaimed.Add(float64(len(more)))
+			entries = append(entries, more...)
+		}
+		if len(entries) > 0 {
+			p.admitInbox(workCtx, entries)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.Log.Warn("the inbox cannot be read; trying on", "error", err)
+			sleep(ctx, retryFirst+p.Jitter(retryMost))
+		}
+	}
+}
+
+// admitInbox admits a batch of entries, buries those that make no sense, and
+// finishes all of them.
+func (p *Pipeline) admitInbox(ctx context.Context, entries []*queue.InboxEntry) {
+	var admissions []queue.Admission
+	finished := make([]*queue.InboxEntry, 0, len(entries))
+	for _, e := range entries {
+		as, err := p.read(e)
+		if err != nil {
+			p.bury(ctx, e, err)
+			continue
+		}
+		admissions = append(admissions, as...)
+		finished = append(finished, e)
+	}
+	err := p.persist(ctx, "admitting inbox entries", func() error {
+		for _, got := range p.Queue.AdmitAll(ctx, admissions) {
+			// A key that stands for another body was used by another entry,
+			// whose notification went out: this one is a duplicate.
+			if got.Err != nil && !errors.Is(got.Err, queue.ErrKeyReused) {
+				return got.Err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return // the leases run out, and the entries are read again
+	}
+	_ = p.persist(ctx, "finishing inbox entries", func() error { return p.Queue.FinishInbox(ctx, finished) })
+}
+
+func (p *Pipeline) bury(ctx context.Context, e *queue.InboxEntry, why error) {
+	_ = p.persist(ctx, "burying an inbox entry", func() error { return p.Queue.BuryInbox(ctx, e, reasonOf(why), why.Error()) })
+}
+
+// reasonOf is the word that dead inbox entries are filtered by.
+func reasonOf(err error) string {
+	var syntax *notice.SyntaxError
+	switch {
+	case errors.Is(err, errNoEvent), errors.As(err, &syntax):
+		return "malformed"
+	}
+	return "invalid"
+}
+
+var errNoEvent = errors.New(`the entry has no field "event": add the notification, or the CloudEvent, as JSON: XADD … * event '{"template":…}'`)
+
+// read makes admissions of one entry: one of a notification, as many as there
+// are routes of a CloudEvent, none of an event that no route takes.
+func (p *Pipeline) read(e *queue.InboxEntry) ([]queue.Admission, error) {
+	if e.Event == "" {
+		return nil, errNoEvent
+	}
+	tenant := e.Tenant
+	if tenant == "" {
+		tenant = p.Tenant
+	}
+	body := []byte(e.Event)
+	if notice.LooksLikeCloudEvent(body) {
+		return p.routed(e, tenant, body)
+	}
+	n, err := notice.DecodeNotification(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Accept.Accept(&n, p.Now()); err != nil {
+		return nil, err
+	}
+	return []queue.Admission{{Tenant: tenant, Notification: n, Identity: e.Identity, ReadAt: e.At}}, nil
+}
+
+func (p *Pipeline) routed(e *queue.InboxEntry, tenant string, body []byte) ([]queue.Admission, error) {
+	ce, err := notice.DecodeCloudEvent(body)
+	if err != nil {
+		return nil, err
+	}
+	notifications, err := p.Routes.Route(ce)
+	if err != nil {
+		return nil, fmt.Errorf("routing the event: %w", err)
+	}
+	out := make([]queue.Admission, len(notifications))
+	for i := range notifications {
+		if err := p.Accept.Accept(&notifications[i], p.Now()); err != nil {
+			return nil, fmt.Errorf("the notification that a route makes of the event: %w", err)
+		}
+		out[i] = queue.Admission{Tenant: tenant, Notification: notifications[i], Key: ce.Key(i),
+			Identity: fmt.Sprintf("%s/%d", e.Identity, i), ReadAt: e.At}
+	}
+	return out, nil
+}

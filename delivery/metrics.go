@@ -1,0 +1,59 @@
+package delivery
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// metrics are what the pipeline counts.
+type metrics struct {
+	deliveries *prometheus.CounterVec   // channel, outcome
+	send       *prometheus.HistogramVec // channel
+	age        *prometheus.HistogramVec // channel, lane
+	throttled  *prometheus.CounterVec   // scope, action
+	retries    *prometheus.CounterVec   // channel
+	reclaimed  prometheus.Counter
+}
+
+// seconds are the buckets of everything that is timed: from a local receiver's
+// answer to a provider that is down for the night.
+func seconds() []float64 {
+	return []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200}
+}
+
+func newMetrics(r prometheus.Registerer, served []Channel) *metrics {
+	m := &metrics{
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_deliveries_total",
+			Help: "Deliveries that ended, by channel and final status."}, []string{"channel", "outcome"}),
+		send: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "carillon_send_seconds",
+			Help: "How long a provider took to answer one attempt.", Buckets: seconds()}, []string{"channel"}),
+		age: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "carillon_delivery_age_seconds",
+			Help: "From acceptance to the provider's taking it.", Buckets: seconds()}, []string{"channel", "lane"}),
+		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_throttled_total",
+			Help: "Deliveries that were held back, by what held them back and what followed."}, []string{"scope", "action"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_retries_total",
+			Help: "Attempts that failed and will be made again."}, []string{"channel"}),
+		reclaimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "carillon_reclaimed_total",
+			Help: "Entries taken over from consumers that were not heard of any more."}),
+	}
+	r.MustRegister(m.deliveries, m.send, m.age, m.throttled, m.retries, m.reclaimed)
+	for _, c := range served {
+		m.registerSlots(r, c)
+	}
+	return m
+}
+
+func (m *metrics) registerSlots(r prometheus.Registerer, c Channel) {
+	labels := prometheus.Labels{"channel": string(c.Adapter.Channel())}
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight", Help: "Sends in flight.", ConstLabels: labels},
+			func() float64 { return float64(c.Slots.InUse()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight_limit", Help: "The most sends in flight.", ConstLabels: labels},
+			func() float64 { return float64(c.Slots.Limit()) }),
+	)
+}
+
+func (m *metrics) ended(c notice.Channel, s notice.Status) {
+	m.deliveries.WithLabelValues(string(c), string(s)).Inc()
+}

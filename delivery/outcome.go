@@ -1,0 +1,133 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+)
+
+const (
+	// throttledWait is how long a provider that asks for less is left alone
+	// when it does not say how long.
+	throttledWait = 5 * time.Second
+	// brokenWait is how long a channel rests whose credential or set-up is
+	// refused, before one more message is tried.
+	brokenWait = 10 * time.Second
+)
+
+// outcome is what follows from one attempt.
+type outcome struct {
+	kind   queue.Kind
+	entry  queue.Entry
+	due    time.Time // of queue.Later
+	reason string    // of queue.Bury
+
+	attempt int // the delivery's count after this attempt
+
+	pause      time.Time // until when to leave pauseScope alone; zero: go on
+	pauseScope channels.Scope
+	broken     bool // the pause is for a fault of our own
+	gone       bool // the address is dead
+}
+
+// attemptOf is everything that an outcome follows from.
+type attemptOf struct {
+	delivery *notice.Delivery
+	result   channels.Result
+	retry    config.Retry
+	now      time.Time
+	jitter   func(time.Duration) time.Duration
+}
+
+// decide turns a provider's answer into the transition that follows. It looks
+// at nothing but its argument.
+func decide(a attemptOf) outcome {
+	o := outcome{attempt: a.delivery.Attempt, entry: queue.Entry{
+		At: a.now, Attempt: a.delivery.Attempt + 1, Code: a.result.Code, Detail: words(a.result.Err), ProviderID: a.result.ProviderID}}
+	switch a.result.Verdict {
+	case channels.Sent:
+		return o.end(notice.StatusDelivered)
+	case channels.Rejected:
+		return o.fail(a.delivery)
+	case channels.Gone:
+		o.gone = true
+		return o.fail(a.delivery)
+	case channels.Throttled:
+		wait := a.result.RetryAfter
+		if wait <= 0 {
+			wait = throttledWait
+		}
+		o.pause, o.pauseScope = a.now.Add(wait), a.result.Scope
+		// What waits for the same moment must not arrive all at once.
+		return o.later(a, notice.StatusDeferred, wait+a.jitter(wait/10))
+	case channels.Broken:
+		o.pause, o.pauseScope, o.broken = a.now.Add(brokenWait), channels.ScopeChannel, true
+		return o.later(a, notice.StatusDeferred, brokenWait+a.jitter(brokenWait/10))
+	case channels.Unknown:
+		if a.retry.OnUnknown == config.OnUnknownHold {
+			o.attempt++
+			return o.bury("unknown-outcome")
+		}
+	}
+	return o.retry(a)
+}
+
+// retry parks a delivery by the schedule, or for as long as the provider asked
+// when that is longer, and gives up past the schedule's end.
+func (o outcome) retry(a attemptOf) outcome {
+	o.attempt++
+	if o.attempt > len(a.retry.Schedule) {
+		if len(a.delivery.Fallback) > 0 {
+			return o.fail(a.delivery)
+		}
+		return o.bury("attempts")
+	}
+	wait := a.jitter(a.retry.Schedule[o.attempt-1].Std())
+	return o.later(a, notice.StatusRetrying, max(wait, a.result.RetryAfter))
+}
+
+func (o outcome) later(a attemptOf, status notice.Status, wait time.Duration) outcome {
+	o.due = a.now.Add(wait)
+	if exp := a.delivery.ExpiresAt; !exp.IsZero() && !o.due.Before(exp) {
+		o.entry.Detail = join("it would have been tried again after it expires", o.entry.Detail)
+		return o.end(notice.StatusExpired)
+	}
+	o.kind, o.entry.Status, o.entry.Until = queue.Later, status, o.due
+	return o
+}
+
+func (o outcome) end(status notice.Status) outcome {
+	o.kind, o.entry.Status = queue.Done, status
+	return o
+}
+
+// fail ends a delivery for good, and goes on to the next address of a chain.
+func (o outcome) fail(d *notice.Delivery) outcome {
+	o.kind, o.entry.Status = queue.Done, notice.StatusFailed
+	if len(d.Fallback) > 0 {
+		o.kind = queue.Next
+	}
+	return o
+}
+
+func (o outcome) bury(reason string) outcome {
+	o.kind, o.entry.Status, o.reason = queue.Bury, notice.StatusDead, reason
+	return o
+}
+
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func join(a, b string) string {
+	if b == "" {
+		return a
+	}
+	return a + ": " + b
+}

@@ -1,0 +1,386 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/throttle"
+)
+
+// planBatch is the most events that are planned together: one look-up, one
+// decision on caps, and one transition for each partition among them.
+const planBatch = 256
+
+// planLoop plans the events of one lane. It reads the next batch while it
+// plans the last. ctx ends the reading, workCtx the planning of what was read.
+func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
+	reader := p.Queue.EventReader(p.Consumer, lane)
+	batches := make(chan []*queue.Lease)
+	go func() {
+		defer close(batches)
+		p.leaseLoop(ctx, leaseSource{
+			room: func() int { return planBatch }, read: reader.Read, reclaim: reader.Reclaim,
+			take: func(leases []*queue.Lease) { batches <- leases },
+		})
+	}()
+	for leases := range batches {
+		for len(leases) > 0 {
+			n := min(len(leases), planBatch)
+			p.planBatch(workCtx, leases[:n])
+			leases = leases[n:]
+		}
+	}
+}
+
+// planBatch plans leased events. Every step may be made again, so each is
+// tried until Redis answers; when a stop comes first, the leases run out and
+// another consumer plans them.
+func (p *Pipeline) planBatch(ctx context.Context, leases []*queue.Lease) {
+	drafts := p.drafts(leases)
+	var found []recipients.Found
+	err := p.persist(ctx, "looking recipients up", func() (err error) {
+		found, err = p.Directory.Lookup(ctx, queries(drafts))
+		return err
+	})
+	if err == nil {
+		for i := range drafts {
+			p.address(drafts[i], &found[i])
+		}
+		err = p.persist(ctx, "deciding caps", func() error { return p.cap(ctx, drafts) })
+	}
+	if err == nil {
+		err = p.persist(ctx, "planning", func() error { return p.Queue.Plan(ctx, planned(drafts)) })
+	}
+	for _, d := range drafts {
+		p.held.drop(d.lease)
+		if err == nil {
+			p.observe(d)
+		}
+	}
+}
+
+// draft is an event on its way to becoming deliveries.
+type draft struct {
+	lease   *queue.Lease
+	event   notice.Event
+	now     time.Time
+	note    queue.Entry
+	media   []notice.Medium
+	version string
+	out     []queue.PlannedDelivery
+	allowed []int // indices into out that may start, as far as is decided
+}
+
+// drafts decodes what was leased. An event that cannot be read was written by
+// nobody here; it is kept as a dead letter.
+func (p *Pipeline) drafts(leases []*queue.Lease) []*draft {
+	out := make([]*draft, 0, len(leases))
+	for _, l := range leases {
+		d := &draft{lease: l, now: p.Now()}
+		if err := json.Unmarshal(l.Payload, &d.event); err != nil {
+			p.Log.Error("an event on the queue cannot be read", "error", err)
+			p.finish(&queue.Settlement{Kind: queue.Unreadable, Lease: l, Reason: "malformed", Entry: queue.Entry{At: d.now, Detail: err.Error()}})
+			continue
+		}
+		if l.Reclaimed {
+			p.metrics.reclaimed.Inc()
+		}
+		p.chooseMedia(d)
+		out = append(out, d)
+	}
+	return out
+}
+
+// chooseMedia says over which media an event goes: those it asks for, or all
+// that it can be rendered for.
+func (p *Pipeline) chooseMedia(d *draft) {
+	n := &d.event.Notification
+	if exp := n.ExpiresAt; !exp.IsZero() && !d.now.Before(exp) {
+		d.note = queue.Entry{At: d.now, Status: notice.StatusExpired, Detail: "expires_at passed before it could be planned"}
+		return
+	}
+	d.media = n.Channels
+	if n.Content != nil {
+		if len(d.media) == 0 {
+			for _, m := range notice.Media() {
+				if n.Content.Has(m) {
+					d.media = append(d.media, m)
+				}
+			}
+		}
+		return
+	}
+	t, ok := p.Catalogue.Current().Template(n.Template)
+	if !ok {
+		d.note = queue.Entry{At: d.now, Status: notice.StatusFailed, Code: "unknown_template",
+			Detail: "the template " + n.Template + " is not in this consumer's catalogue"}
+		d.media = nil
+		return
+	}
+	d.version = t.Version
+	if len(d.media) == 0 {
+		d.media = t.Channels()
+	}
+}
+
+// queries asks for the profile and the suppressions of every draft.
+func queries(drafts []*draft) []recipients.Query {
+	out := make([]recipients.Query, len(drafts))
+	for i, d := range drafts {
+		out[i] = recipients.Query{Tenant: d.event.Tenant, User: d.event.Notification.To.User}
+		for _, m := range d.media {
+			out[i].Addresses = append(out[i].Addresses, inline(&d.event.Notification.To, m)...)
+		}
+	}
+	return out
+}
+
+// inline lists the addresses of one medium that a notification gives itself.
+func inline(to *notice.Recipient, m notice.Medium) (out []notice.Address) {
+	switch m {
+	case notice.MediumEmail:
+		if to.Email != "" {
+			out = append(out, notice.Address{Channel: notice.ChannelEmail, To: to.Email})
+		}
+	case notice.MediumPush:
+		for _, d := range to.Devices {
+			out = append(out, notice.Address{Channel: d.Platform.Channel(), To: d.Token, App: d.App})
+		}
+	case notice.MediumWebhook:
+		for _, w := range to.Webhooks {
+			out = append(out, notice.Address{Channel: notice.ChannelWebhook, To: w.URL, Secret: w.Secret})
+		}
+	}
+	return out
+}
+
+// address finds every address of a draft and decides what is known without
+// counting: channels that are off, preferences, suppressions, quiet hours.
+func (p *Pipeline) address(d *draft, found *recipients.Found) {
+	n := &d.event.Notification
+	person := personOf(&n.To, found.Profile)
+	var chain []notice.Address
+	for _, m := range d.media {
+		addresses := inline(&n.To, m)
+		if len(addresses) == 0 {
+			addresses = stored(found.Profile, m)
+		}
+		if len(addresses) == 0 && len(n.Channels) > 0 {
+			// Asked for by name, and nowhere to send it to: that must be seen.
+			p.add(d, person, notice.Address{Channel: notice.Channel(m)}, failed(d.now, "no_address", "the recipient has no address for "+string(m)))
+		}
+		for _, a := range addresses {
+			refused := p.refused(d, found, a)
+			if n.Route == notice.RouteFirst && refused.Status == "" {
+				chain = append(chain, a)
+				continue
+			}
+			p.add(d, person, a, refused)
+		}
+	}
+	if len(chain) > 0 {
+		p.add(d, person, chain[0], queue.Entry{})
+		d.out[len(d.out)-1].Delivery.Fallback = chain[1:]
+	}
+	if len(d.out) == 0 && d.note.Status == "" {
+		d.note = failed(d.now, "no_address", "the recipient has no address on any channel that this goes over")
+	}
+	p.quiet(d, found.Profile, person)
+}
+
+// personOf is what a rendering knows of the recipient: what the notification
+// says, and the profile where it says nothing.
+func personOf(to *notice.Recipient, profile *recipients.Profile) notice.Person {
+	person := notice.Person{User: to.User, Name: to.Name, Email: to.Email, Locale: to.Locale, Timezone: to.Timezone}
+	if profile != nil {
+		for _, f := range []struct {
+			own   *string
+			other string
+		}{{&person.Name, profile.Name}, {&person.Email, profile.Email}, {&person.Locale, profile.Locale}, {&person.Timezone, profile.Timezone}} {
+			if *f.own == "" {
+				*f.own = f.other
+			}
+		}
+	}
+	return person
+}
+
+func stored(profile *recipients.Profile, m notice.Medium) (out []notice.Address) {
+	for _, a := range profile.Addresses() {
+		if a.Channel.Medium() == m {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// refused says why an address gets nothing; a zero Entry when it may.
+func (p *Pipeline) refused(d *draft, found *recipients.Found, a notice.Address) queue.Entry {
+	n := &d.event.Notification
+	if !p.Enabled[a.Channel] {
+		return failed(d.now, "channel_off", "the channel "+string(a.Channel)+" is not configured")
+	}
+	if found.Profile != nil && !found.Profile.Allows(n.Category, a.Channel.Medium()) {
+		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: "the recipient does not want " + n.Category + " by " + string(a.Channel.Medium())}
+	}
+	if s, ok := found.Suppressed(a); ok {
+		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "suppressed", Detail: s.Reason}
+	}
+	return queue.Entry{}
+}
+
+func failed(now time.Time, code, detail string) queue.Entry {
+	return queue.Entry{At: now, Status: notice.StatusFailed, Code: code, Detail: detail}
+}
+
+// add appends one delivery to a draft; one with an end starts not at all.
+func (p *Pipeline) add(d *draft, person notice.Person, a notice.Address, end queue.Entry) {
+	n := &d.event.Notification
+	lane := n.Priority
+	if lane == "" {
+		lane = notice.LaneNormal
+	}
+	if end.Status == "" {
+		d.allowed = append(d.allowed, len(d.out))
+	}
+	d.out = append(d.out, queue.PlannedDelivery{Ended: end, Delivery: notice.Delivery{
+		ID: notice.DeliveryID(d.event.ID, len(d.out)+1), Tenant: d.event.Tenant, Template: n.Template, Version: d.version,
+		Content: contentFor(n, a.Channel.Medium()), Data: n.Data, Category: n.Category, Lane: lane, To: person, Address: a,
+		AcceptedAt: d.event.AcceptedAt, ExpiresAt: n.ExpiresAt, CollapseKey: n.CollapseKey, Keyed: d.event.Keyed,
+	}})
+}
+
+// contentFor is the part of a given content that a medium needs; all of it for
+// a chain, which may end on another medium.
+func contentFor(n *notice.Notification, m notice.Medium) *notice.Content {
+	if n.Content == nil || n.Route == notice.RouteFirst {
+		return n.Content
+	}
+	switch m {
+	case notice.MediumEmail:
+		return &notice.Content{Email: n.Content.Email}
+	case notice.MediumPush:
+		return &notice.Content{Push: n.Content.Push}
+	}
+	return &notice.Content{Webhook: n.Content.Webhook}
+}
+
+// quiet puts off what would come in the recipient's quiet hours.
+func (p *Pipeline) quiet(d *draft, profile *recipients.Profile, person notice.Person) {
+	hours := (*recipients.QuietHours)(p.QuietHours)
+	if profile != nil && profile.QuietHours != nil {
+		hours = profile.QuietHours
+	}
+	n := &d.event.Notification
+	if hours == nil || n.Priority == notice.LaneCritical || hours.Excepts(n.Priority, n.Category) {
+		return
+	}
+	end, quiet := hours.Until(d.now, p.zones.Location(person.Timezone))
+	if !quiet {
+		return
+	}
+	for _, i := range d.allowed {
+		// A webhook wakes nobody.
+		if d.out[i].Delivery.Address.Channel != notice.ChannelWebhook {
+			d.wait(i, end, "quiet_hours", "the recipient's quiet hours")
+		}
+	}
+}
+
+// wait puts a delivery off to a later time than it had.
+func (d *draft) wait(i int, until time.Time, rule, why string) {
+	pd := &d.out[i]
+	pd.Due = until
+	pd.Why = queue.Entry{At: d.now, Status: notice.StatusDeferred, Code: rule, Detail: why, Until: until}
+}
+
+func (d *draft) end(i int, status notice.Status, code, why string) {
+	d.out[i].Ended = queue.Entry{At: d.now, Status: status, Code: code, Detail: why}
+}
+
+// cap asks for a place under the recipient's caps for everything that may
+// start, in one round trip for the batch.
+func (p *Pipeline) cap(ctx context.Context, drafts []*draft) error {
+	type place struct {
+		d *draft
+		i int
+	}
+	var asks []throttle.Ask
+	var places []place
+	for _, d := range drafts {
+		for _, i := range d.allowed {
+			if ask := askFor(d, i); p.Caps.Applies(ask) {
+				asks, places = append(asks, ask), append(places, place{d, i})
+			}
+		}
+	}
+	if len(asks) == 0 {
+		return nil
+	}
+	answers, err := p.Caps.Decide(ctx, asks)
+	if err != nil {
+		return err
+	}
+	for k, a := range answers {
+		places[k].d.capped(places[k].i, a)
+	}
+	return nil
+}
+
+func askFor(d *draft, i int) throttle.Ask {
+	dl := &d.out[i].Delivery
+	return throttle.Ask{Tenant: dl.Tenant, User: dl.To.User, Category: dl.Category, Medium: dl.Address.Channel.Medium(), Lane: dl.Lane,
+		DeliveryID: dl.ID, At: d.now, NotBefore: d.out[i].Due, ExpiresAt: dl.ExpiresAt}
+}
+
+// capped takes a cap's answer in.
+func (d *draft) capped(i int, a throttle.Answer) {
+	switch a.Action {
+	case throttle.Drop:
+		d.end(i, notice.StatusCapped, a.Rule, "the cap is full")
+	case throttle.Expire:
+		d.end(i, notice.StatusExpired, a.Rule, "the cap frees a place only after it expires")
+	case throttle.Wait:
+		if a.Until.After(d.out[i].Due) {
+			d.wait(i, a.Until, a.Rule, "the cap is full until then")
+		}
+	}
+}
+
+// planned ends what would start only after it has expired, and hands the
+// drafts to the queue.
+func planned(drafts []*draft) []*queue.Planned {
+	out := make([]*queue.Planned, len(drafts))
+	for k, d := range drafts {
+		for _, i := range d.allowed {
+			pd := &d.out[i]
+			if exp := pd.Delivery.ExpiresAt; pd.Ended.Status == "" && !exp.IsZero() && !pd.Due.Before(exp) {
+				d.end(i, notice.StatusExpired, pd.Why.Code, "it expires before it may go")
+			}
+		}
+		out[k] = &queue.Planned{Lease: d.lease, Event: &d.event, Deliveries: d.out, Note: d.note}
+	}
+	return out
+}
+
+// observe counts what the plan decided.
+func (p *Pipeline) observe(d *draft) {
+	for i := range d.out {
+		pd := &d.out[i]
+		switch {
+		case pd.Ended.Status != "":
+			p.metrics.ended(pd.Delivery.Address.Channel, pd.Ended.Status)
+			if pd.Ended.Status == notice.StatusCapped {
+				p.metrics.throttled.WithLabelValues("user", "drop").Inc()
+			}
+		case !pd.Due.IsZero():
+			p.metrics.throttled.WithLabelValues("user", "defer").Inc()
+			p.wakeAt(pd.Due)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/templates"
+)
+
+// sender works the deliveries of one channel.
+type sender struct {
+	Channel
+	p       *Pipeline
+	channel notice.Channel
+	lanes   *lanes
+	turn    sync.Mutex // whoever holds it takes the next delivery
+
+	mu     sync.Mutex
+	broken string // what the provider said of our credential; empty when it is taken
+}
+
+func newSender(p *Pipeline, c Channel) *sender {
+	// Room for every slot's next delivery, in each lane, keeps slots busy
+	// between two reads without leasing more than will be worked soon.
+	room := min(max(2*c.Slots.Limit(), 16), 512)
+	return &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room)}
+}
+
+// work takes and sends deliveries, one after the other, until the lanes close.
+// ctx ends the waiting, sendCtx what is being sent.
+func (s *sender) work(ctx, sendCtx context.Context) {
+	for {
+		l := s.next(ctx)
+		if l == nil {
+			return
+		}
+		s.p.finish(s.deliver(sendCtx, l))
+		s.Slots.Release(1)
+	}
+}
+
+// next waits for work, a slot and a permit, in this order, and only then takes
+// the delivery whose turn it is: what is urgent overtakes what waits for the
+// channel. It returns nil when it is time to stop. One worker waits at a time,
+// so no permit is taken for nothing.
+func (s *sender) next(ctx context.Context) *queue.Lease {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if !s.lanes.await() {
+		return nil
+	}
+	if _, err := s.Slots.Acquire(ctx, 1); err != nil {
+		return nil
+	}
+	if err := s.Pace.Wait(ctx); err != nil {
+		s.Slots.Release(1)
+		return nil
+	}
+	l := s.lanes.take()
+	if l == nil {
+		s.Slots.Release(1)
+	}
+	return l
+}
+
+// deliver makes one attempt and says what follows from it. A panic, of a
+// template or an adapter, is an attempt that failed.
+func (s *sender) deliver(ctx context.Context, l *queue.Lease) (out *queue.Settlement) {
+	var d notice.Delivery
+	if err := json.Unmarshal(l.Payload, &d); err != nil {
+		return s.unreadable(l, err)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.p.Log.Error("a panic while sending", "delivery", d.ID, "channel", s.channel, "panic", r, "stack", string(debug.Stack()))
+			out = s.follow(l, &d, channels.Result{Verdict: channels.Retry, Code: "panic", Err: errPanic})
+		}
+	}()
+	now := s.p.Now()
+	if settled := s.beforeSend(l, &d, now); settled != nil {
+		return settled
+	}
+	m, note, err := s.message(&d, now)
+	if err != nil {
+		return s.buried(l, &d, now, "render", err)
+	}
+	result := s.Adapter.Send(ctx, m)
+	answered := s.p.Now()
+	s.p.metrics.send.WithLabelValues(string(s.channel)).Observe(answered.Sub(now).Seconds())
+	settled := s.follow(l, &d, result)
+	if note != "" {
+		settled.Entry.Detail = join(note, settled.Entry.Detail)
+	}
+	return settled
+}
+
+var errPanic = fmt.Errorf("an internal fault, see the log")
+
+// beforeSend settles what must not be sent now; nil when it may go.
+func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *queue.Settlement {
+	if !d.ExpiresAt.IsZero() && !now.Before(d.ExpiresAt) {
+		return &queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: now, Status: notice.StatusExpired, Attempt: d.Attempt,
+			Detail: "expires_at passed before it could be sent"}}
+	}
+	if l.Reclaimed {
+		if settled := s.afterReclaim(l, d, now); settled != nil {
+			return settled
+		}
+	}
+	until, paused := s.Slots.PausedUntil(pauseKey(d.Address, channels.ScopeDevice), now)
+	if hostUntil, hostPaused := s.Slots.PausedUntil(pauseKey(d.Address, channels.ScopeHost), now); hostPaused && hostUntil.After(until) {
+		until, paused = hostUntil, true
+	}
+	if !paused {
+		return nil
+	}
+	s.p.metrics.throttled.WithLabelValues("address", "defer").Inc()
+	until = until.Add(s.p.Jitter(until.Sub(now) / 10))
+	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: until, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
+		Code: "paused", Detail: "its provider asked for less on this address", Until: until}}
+}
+
+// afterReclaim counts the attempt of the consumer that held the delivery
+// before and died: it may have been sent. Nil when it may be sent again.
+func (s *sender) afterReclaim(l *queue.Lease, d *notice.Delivery, now time.Time) *queue.Settlement {
+	s.p.metrics.reclaimed.Inc()
+	d.Attempt++
+	entry := queue.Entry{At: now, Status: notice.StatusDead, Attempt: d.Attempt, Code: "lease-expired",
+		Detail: "the consumer that held it was not heard of any more; it may have been sent"}
+	switch {
+	case s.Retry.OnUnknown == config.OnUnknownHold:
+		return &queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Entry: entry, Reason: "unknown-outcome"}
+	case d.Attempt > len(s.Retry.Schedule):
+		return &queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Entry: entry, Reason: "attempts"}
+	}
+	return nil
+}
+
+// message renders a delivery. note says what is worth knowing of the
+// rendering, for the timeline.
+func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message, note string, err error) {
+	m = channels.Message{ID: d.ID, Tenant: d.Tenant, Template: d.Template, Category: d.Category, Lane: d.Lane, To: d.To,
+		Address: d.Address, AcceptedAt: d.AcceptedAt, ExpiresAt: d.ExpiresAt, CollapseKey: d.CollapseKey, Attempt: d.Attempt + 1}
+	if d.Content != nil {
+		m.Content = *d.Content
+		return m, "", nil
+	}
+	notification := d.ID
+	if _, id, _, err := notice.SplitID(d.ID); err == nil {
+		notification = id
+	}
+	r, err := s.p.Renderer.Render(templates.Request{Template: d.Template, Version: d.Version, Medium: s.channel.Medium(),
+		Locale: d.To.Locale, ID: notification, Category: d.Category, Data: d.Data, To: d.To, AcceptedAt: d.AcceptedAt, Now: now})
+	if err != nil {
+		return m, "", fmt.Errorf("rendering %s: %w", d.Template, err)
+	}
+	m.Content = r.Content
+	return m, r.Fallback, nil
+}
+
+// follow turns an answer into a settlement, and acts on what it says of the
+// channel and the address.
+func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result) *queue.Settlement {
+	now := s.p.Now()
+	o := decide(attemptOf{delivery: d, result: r, retry: s.Retry, now: now, jitter: s.p.Jitter})
+	s.noteBroken(o, r)
+	if !o.pause.IsZero() {
+		s.pause(d, o)
+	}
+	if r.Verdict == channels.Sent {
+		s.p.metrics.age.WithLabelValues(string(s.channel), string(d.Lane)).Observe(now.Sub(d.AcceptedAt).Seconds())
+	}
+	if o.entry.Status == notice.StatusRetrying {
+		s.p.metrics.retries.WithLabelValues(string(s.channel)).Inc()
+	}
+	settled := &queue.Settlement{Kind: o.kind, Lease: l, Delivery: d, Entry: o.entry, Due: o.due, Reason: o.reason}
+	d.Attempt = o.attempt
+	if o.gone {
+		s.forget(d, o.entry.Code, now)
+	}
+	return settled
+}
+
+func (s *sender) pause(d *notice.Delivery, o outcome) {
+	switch o.pauseScope {
+	case channels.ScopeChannel:
+		s.p.metrics.throttled.WithLabelValues("channel", "pause").Inc()
+		s.Slots.Pause(o.pause)
+	case channels.ScopeHost, channels.ScopeDevice:
+		s.p.metrics.throttled.WithLabelValues("address", "pause").Inc()
+		s.Slots.PauseKey(pauseKey(d.Address, o.pauseScope), o.pause)
+	}
+}
+
+// noteBroken says loudly, and once, that our own set-up is refused, and once
+// that it is taken again.
+func (s *sender) noteBroken(o outcome, r channels.Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case o.broken && s.broken == "":
+		s.broken = join(r.Code, words(r.Err))
+		s.p.Log.Error("the provider refuses our credential or set-up; the channel is paused and nothing is dropped",
+			"channel", s.channel, "code", r.Code, "error", r.Err, "again", o.pause)
+	case r.Verdict == channels.Sent && s.broken != "":
+		s.broken = ""
+		s.p.Log.Info("the provider takes our credential again", "channel", s.channel)
+	}
+}
+
+func (s *sender) brokenBecause() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
+// forget removes an address that its provider called dead, so that the next
+// notification does not try it. It is tried a few times at most: an address
+// that stays is found dead again.
+func (s *sender) forget(d *notice.Delivery, code string, at time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var err error
+	if s.channel.Medium() == notice.MediumPush {
+		_, err = s.p.Directory.RemoveDevice(ctx, d.Tenant, d.To.User, d.Address.To, at)
+	} else {
+		err = s.p.Directory.Suppress(ctx, d.Tenant, s.channel, d.Address.To, "gone: "+code)
+	}
+	if err != nil {
+		s.p.Log.Warn("a dead address could not be removed; it will be found dead again", "delivery", d.ID, "error", err)
+	}
+}
+
+func (s *sender) buried(l *queue.Lease, d *notice.Delivery, now time.Time, reason string, err error) *queue.Settlement {
+	s.p.Log.Error("a delivery cannot be sent and is kept as a dead letter", "delivery", d.ID, "reason", reason, "error", err)
+	return &queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Reason: reason,
+		Entry: queue.Entry{At: now, Status: notice.StatusDead, Attempt: d.Attempt, Code: reason, Detail: err.Error()}}
+}
+
+// unreadable keeps a delivery that this version cannot read.
+func (s *sender) unreadable(l *queue.Lease, err error) *queue.Settlement {
+	s.p.Log.Error("a delivery on the queue cannot be read", "channel", s.channel, "error", err)
+	return &queue.Settlement{Kind: queue.Unreadable, Lease: l, Entry: queue.Entry{At: s.p.Now(), Detail: err.Error()}, Reason: "malformed"}
+}
+
+// pauseKey names a scope of an address for throttle.Slots.
+func pauseKey(a notice.Address, scope channels.Scope) string {
+	if scope == channels.ScopeDevice {
+		return "device:" + a.To
+	}
+	if u, err := url.Parse(a.To); err == nil && u.Host != "" {
+		return "host:" + u.Host
+	}
+	return "host:" + string(a.Channel)
+}
