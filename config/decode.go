@@ -13,9 +13,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxNodes bounds how many YAML nodes are decoded. A file of maxFile bytes
-// has fewer; one that repeats itself through aliases may have any number.
-const maxNodes = 1 << 20
+// maxNodes bounds how many YAML nodes are decoded, an alias's target each time
+// that it is used: a few hundred bytes of aliases may stand for any number.
+const maxNodes = 1 << 18
 
 // setDefaults sets every field of section v that has a default tag, and those
 // of the sections in it that cannot be absent.
@@ -44,7 +44,7 @@ func decodeDefault(def string, v reflect.Value) Faults {
 }
 
 // decodeFile decodes the file's text into cfg. It is false when the text is
-// no YAML at all, so that nothing else can be said about it.
+// no YAML, so that nothing else can be said about it.
 func (l *loader) decodeFile(data []byte, cfg *Config) bool {
 	l.from = l.file
 	root, at, err := parseYAML(data)
@@ -114,9 +114,6 @@ func tabLine(data []byte) (int, bool) {
 // decode sets v, the value of key, to what n says.
 func (l *loader) decode(key string, n *yaml.Node, v reflect.Value, f field) {
 	if l.visited++; l.visited > maxNodes {
-		if l.visited == maxNodes+1 {
-			l.fault(key, n, "", "the file repeats itself through aliases without end: write the values out")
-		}
 		return
 	}
 	l.mark(key, n)

@@ -57,11 +57,11 @@ func (l *loader) readSecret(written, expanded string) (secret, wrong string) {
 	}
 	path := l.from.resolve(strings.TrimPrefix(expanded, "file:"))
 	if path == "" {
-		return "", "has no path after file: : write it as file:PATH"
+		return "", "names no file: write it as file:PATH"
 	}
 	data, err := readFile(path)
 	if err != nil {
-		return "", fmt.Sprintf("names the file %s, which %v", path, err)
+		return "", fmt.Sprintf("names the file %q, which %v", path, err)
 	}
 	text, ended := strings.CutSuffix(string(data), "\n")
 	if ended {

@@ -121,7 +121,7 @@ type loader struct {
 	from    source           // what is being decoded now
 	places  map[string]place // by key: where it was set last
 	named   map[string]bool  // variables that a value refers to as ${NAME}
-	visited int              // nodes decoded, an alias's target each time
+	visited int              // nodes decoded: see maxNodes
 	faults  Faults
 }
 
@@ -155,6 +155,9 @@ func (l *loader) load(data []byte) (*Config, error) {
 		}
 	}
 	l.decodeEnvironment(cfg)
+	if l.visited > maxNodes {
+		return nil, Faults{{Source: l.file.name, Detail: fmt.Sprintf("has more than %d values, those that its aliases repeat among them: write fewer", maxNodes)}}
+	}
 	l.complete(cfg)
 	l.addRuleFaults(cfg.Validate())
 	if len(l.faults) > 0 {

@@ -56,16 +56,13 @@ func (c *Redis) checkCluster(r *rules) {
 	for i, u := range c.URLs {
 		key := fmt.Sprintf("redis.urls[%d]", i)
 		checkClusterURL(r, key, u)
-		if scheme(u) != scheme(c.URLs[0]) {
-			r.fault(key, u.String(), "is not "+scheme(c.URLs[0])+":// as the first one is: use TLS for every address or for none")
+		if usesTLS(u) != usesTLS(c.URLs[0]) {
+			r.fault(key, u.String(), "differs from the first one in TLS: write rediss:// for every address, or for none")
 		}
 	}
 }
 
-func scheme(u URL) string {
-	scheme, _, _ := strings.Cut(u.Reveal(), ":")
-	return scheme
-}
+func usesTLS(u URL) bool { return strings.HasPrefix(u.Reveal(), "rediss://") }
 
 // checkRedisURL checks one address, as redis.ParseURL will read it.
 func checkRedisURL(r *rules, key string, u URL) {

@@ -16,7 +16,7 @@ import (
 // it is for a caller that changed c since, by its flags. The faults name keys,
 // not places. Sections that are absent are not checked.
 func (c *Config) Validate() Faults {
-	r := &rules{}
+	r := &rules{broken: map[string]bool{}}
 	r.section("", reflect.ValueOf(c).Elem())
 	c.Redis.check(r)
 	c.Queue.check(r, &c.Channels)
@@ -43,14 +43,18 @@ func (c *Config) ValidateIngest() Faults {
 
 // rules collects what breaks them, one fault a key: the first found, since
 // what follows from a wrong value is noise.
-type rules struct{ faults Faults }
+type rules struct {
+	faults Faults
+	broken map[string]bool // by key
+}
 
 // fault says that key's value breaks a rule. A key's password must not be in
 // value; an absent value is "".
 func (r *rules) fault(key, value, detail string) {
-	if slices.ContainsFunc(r.faults, func(f Fault) bool { return f.Key == key }) {
+	if r.broken[key] {
 		return
 	}
+	r.broken[key] = true
 	r.faults = append(r.faults, Fault{Key: key, Value: redactURL(value), Detail: detail})
 }
 

@@ -66,7 +66,7 @@ const minKey = 16
 
 func (c *Auth) check(r *rules, listen string) {
 	if host, _, wrong := listenHost(listen); c.Disabled && wrong == "" && !isLoopback(host) {
-		r.fault("auth.disabled", "true", fmt.Sprintf("opens the API to everybody who reaches ingest.listen, %s: set auth.keys, or ingest.listen to 127.0.0.1:8080", listen))
+		r.fault("auth.disabled", "true", fmt.Sprintf("opens the API to everybody who reaches ingest.listen, %q: set auth.keys, or ingest.listen to 127.0.0.1:8080", listen))
 	}
 	if c.Disabled && len(c.Keys) > 0 {
 		r.fault("auth.disabled", "true", "is set beside auth.keys: keep one of them")

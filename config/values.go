@@ -26,8 +26,8 @@ func (s Secret) String() string {
 	return "[redacted]"
 }
 
-// GoString is String, so that %#v hides the value too.
-func (s Secret) GoString() string { return s.String() }
+// Format is String for every verb: %d and %#v hide the value too.
+func (s Secret) Format(f fmt.State, verb rune) { formatHidden(f, verb, s.String()) }
 
 // MarshalText is String, so that every encoder hides the value.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -50,8 +50,12 @@ func (u URL) String() string {
 	return p.Redacted()
 }
 
-// GoString is String, so that %#v hides the password too.
-func (u URL) GoString() string { return u.String() }
+// Format is String for every verb: %d and %#v hide the password too.
+func (u URL) Format(f fmt.State, verb rune) { formatHidden(f, verb, u.String()) }
+
+func formatHidden(f fmt.State, verb rune, shown string) {
+	fmt.Fprintf(f, fmt.FormatString(f, verb), shown)
+}
 
 // MarshalText is String, so that every encoder hides the password.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
@@ -119,7 +123,7 @@ func (s Size) String() string {
 	for _, u := range []struct {
 		name   string
 		factor Size
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+	}{{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}} {
 		if s >= u.factor && s%u.factor == 0 {
 			return strconv.FormatInt(int64(s/u.factor), 10) + u.name
 		}
