@@ -74,14 +74,14 @@ func (s scope) guarded(keys []string) scope {
 // walker reads what a linked part uses: every path into the notification's
 // data, whether it may be absent there, and what is wrong without any data.
 type walker struct {
-	part    linked
-	texts   *translator
-	faults  *Faults
-	refs    *contract
-	called  map[string]bool // trees that the part reaches
-	seen    map[string]bool // calls walked already
-	stack   []string        // calls being walked
-	tree    *parse.Tree     // the tree being walked
+	part   linked
+	texts  *translator
+	faults *Faults
+	refs   *contract
+	called map[string]bool // trees that the part reaches
+	seen   map[string]bool // calls walked already
+	stack  []string        // calls being walked
+	tree   *parse.Tree     // the tree being walked
 	// usesMessages: some text comes from _locales, so the version depends on it.
 	// translated: a text of the part itself does, not only of a partial or layout.
 	usesMessages, translated bool

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/templates"
+	"github.com/carillonhq/carillon/templates/preview"
+)
+
+// previewCmd is `carillon preview`.
+type previewCmd struct {
+	Render   previewRenderCmd   `cmd:"" help:"Render one template exactly as the consumer would."`
+	Check    previewCheckCmd    `cmd:"" help:"Check the whole catalogue: every fault at once, with its place."`
+	Snapshot previewSnapshotCmd `cmd:"" help:"Compare every rendering with its golden file."`
+	Serve    previewServeCmd    `cmd:"" help:"Show the catalogue in a browser, live on file change."`
+}
+
+// catalogueFlag is the folder that every preview command reads.
+type catalogueFlag struct {
+	Catalogue string `default:"./catalogue" placeholder:"DIR" help:"The catalogue's folder (${default})."`
+}
+
+// load reads the catalogue; its faults are printed one a line.
+func (f catalogueFlag) load(a *app) (*templates.Catalogue, error) {
+	c, err := templates.LoadDir(f.Catalogue)
+	return c, f.explain(a.stderr, err)
+}
+
+// explain prints the faults of a catalogue with paths that an editor can open
+// from here; any other error is passed on.
+func (f catalogueFlag) explain(w io.Writer, err error) error {
+	var faults templates.Faults
+	if !errors.As(err, &faults) {
+		if err != nil {
+			return notSo(err)
+		}
+		return nil
+	}
+	for _, fault := range f.located(faults) {
+		fmt.Fprintln(w, fault.Error())
+	}
+	return notSo(nil)
+}
+
+func (f catalogueFlag) located(faults templates.Faults) templates.Faults {
+	located := make(templates.Faults, len(faults))
+	for i, fault := range faults {
+		fault.File = filepath.Join(f.Catalogue, filepath.FromSlash(fault.File))
+		located[i] = fault
+	}
+	return located
+}
+
+// previewRenderCmd is `carillon preview render`.
+type previewRenderCmd struct {
+	catalogueFlag
+	Name    string `arg:"" help:"The template's name."`
+	Locale  string `help:"The recipient's locale, as de or de-AT; the catalogue's default when left out."`
+	Channel string `enum:"email,push,webhook,," default:"" help:"Only this channel: email, push or webhook."`
+	Data    string `placeholder:"FILE" help:"A file with the data as JSON, - for the standard input; the template's sample when left out."`
+	Sample  string `placeholder:"NAME" help:"Which of the template's samples to use; its default, or else its first."`
+	Format  string `enum:"text,html,json" default:"text" help:"How to print it: ${enum}."`
+	Output  string `short:"o" placeholder:"FILE" help:"Write to this file."`
+}
+
+// Help is the command's example.
+func (previewRenderCmd) Help() string {
+	return "Example:\n\n    carillon preview render order-shipped --locale de --channel email --format html -o mail.html\n    echo '{\"order\":\"A-1\"}' | carillon preview render order-shipped --data -"
+}
+
+// Run renders one template.
+func (c previewRenderCmd) Run(a *app) error {
+	catalogue, err := c.load(a)
+	if err != nil {
+		return err
+	}
+	data, err := readData(a, c.Data)
+	if err != nil {
+		return err
+	}
+	r, err := preview.Render(catalogue, c.Name, preview.Options{Locale: c.Locale, Channel: notice.Medium(c.Channel), Sample: c.Sample, Data: data})
+	var faults notice.Faults
+	switch {
+	case errors.As(err, &faults):
+		for _, f := range faults {
+			fmt.Fprintf(a.stderr, "%s: %s\n", f.Pointer, oneLine(f.Detail))
+		}
+		return notSo(nil)
+	case err != nil:
+		return notSo(err)
+	}
+	return c.write(a, r)
+}
+
+// readData reads what --data names; nil when it names nothing.
+func readData(a *app, name string) (jsontext.Value, error) {
+	var data []byte
+	var err error
+	switch name {
+	case "":
+		return nil, nil
+	case "-":
+		data, err = io.ReadAll(a.stdin)
+	default:
+		data, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, usage(fmt.Errorf("--data: %w", err))
+	}
+	if len(data) == 0 {
+		return nil, usage(fmt.Errorf("--data %s: is empty: give a JSON object, {} for no data", name))
+	}
+	return data, nil
+}
+
+func (c previewRenderCmd) write(a *app, r preview.Result) error {
+	var text bytes.Buffer
+	var err error
+	switch c.Format {
+	case "html":
+		err = r.WriteHTML(&text)
+	case "json":
+		err = (&app{stdout: &text}).printJSON(r.Content)
+	default:
+		err = r.WriteText(&text)
+	}
+	if err != nil {
+		return notSo(err)
+	}
+	if c.Output == "" {
+		_, err = a.stdout.Write(text.Bytes())
+		return err
+	}
+	if err := os.WriteFile(c.Output, text.Bytes(), 0o644); err != nil {
+		return usage(fmt.Errorf("-o: %w", err))
+	}
+	return nil
+}
+
+// previewCheckCmd is `carillon preview check`.
+type previewCheckCmd struct {
+	catalogueFlag
+	Format string `enum:"text,json" default:"text" help:"How to print it: ${enum}."`
+}
+
+// Help is the command's example.
+func (previewCheckCmd) Help() string {
+	return "Example:\n\n    carillon preview check --catalogue ./catalogue"
+}
+
+// Run loads the catalogue and renders every template × locale × channel ×
+// sample of it.
+func (c previewCheckCmd) Run(a *app) error {
+	catalogue, err := templates.LoadDir(c.Catalogue)
+	if err == nil {
+		err = catalogue.Check()
+	}
+	if c.Format == "json" {
+		return c.printFaults(a, err)
+	}
+	if err := c.explain(a.stderr, err); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: %d templates, %d renderings, no faults\n", c.Catalogue, len(catalogue.Names()), len(catalogue.Cases()))
+	return err
+}
+
+func (c previewCheckCmd) printFaults(a *app, err error) error {
+	var faults templates.Faults
+	if err != nil && !errors.As(err, &faults) {
+		return notSo(err)
+	}
+	result := struct {
+		OK     bool             `json:"ok"`
+		Faults templates.Faults `json:"faults"`
+	}{err == nil, c.located(faults)}
+	if err := a.printJSON(result); err != nil || result.OK {
+		return err
+	}
+	return notSo(nil)
+}
+
+// previewSnapshotCmd is `carillon preview snapshot`.
+type previewSnapshotCmd struct {
+	catalogueFlag
+	Update bool `help:"Make the golden files what is rendered now."`
+}
+
+// Help is the command's example.
+func (previewSnapshotCmd) Help() string {
+	return "The golden files lie under _snapshots in the catalogue. Example:\n\n    carillon preview snapshot --update\n    carillon preview snapshot || echo 'the renderings changed'"
+}
+
+// Run compares every rendering with its golden file.
+func (c previewSnapshotCmd) Run(a *app) error {
+	catalogue, err := c.load(a)
+	if err != nil {
+		return err
+	}
+	rendered, err := preview.Snapshots(catalogue)
+	if err != nil {
+		return notSo(err)
+	}
+	differences, err := preview.CompareSnapshots(c.Catalogue, rendered)
+	if err != nil {
+		return notSo(err)
+	}
+	if c.Update {
+		if err := preview.UpdateSnapshots(c.Catalogue, rendered, differences); err != nil {
+			return notSo(err)
+		}
+		_, err := fmt.Fprintf(a.stdout, "%d golden files, %d updated\n", len(rendered), len(differences))
+		return err
+	}
+	for _, d := range differences {
+		fmt.Fprint(a.stdout, d.Diff)
+	}
+	if len(differences) > 0 {
+		return notSo(fmt.Errorf("%d of %d renderings differ from their golden files: carillon preview snapshot --update accepts them", len(differences), len(rendered)))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%d golden files, none differs\n", len(rendered))
+	return err
+}
+
+// previewServeCmd is `carillon preview serve`.
+type previewServeCmd struct {
+	catalogueFlag
+	Listen string `default:"127.0.0.1:0" placeholder:"ADDR" help:"The address to listen on; port 0 takes a free one (${default})."`
+}
+
+// Help is the command's example.
+func (previewServeCmd) Help() string {
+	return "Example:\n\n    carillon preview serve --catalogue ./catalogue --listen 127.0.0.1:8081"
+}
+
+// Run serves the preview until it is told to stop.
+func (c previewServeCmd) Run(a *app) error {
+	store, err := templates.OpenStore(c.Catalogue, slog.New(slog.NewTextHandler(a.stderr, nil)))
+	if err != nil {
+		return c.explain(a.stderr, err)
+	}
+	defer store.Close()
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return usage(fmt.Errorf("--listen: %w", err))
+	}
+	server := &http.Server{Handler: preview.Handler(store), ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	fmt.Fprintf(a.stdout, "preview of %s at http://%s/\n", c.Catalogue, listener.Addr())
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve the preview: %w", err)
+	case <-a.ctx.Done():
+		return server.Close() // event streams never end by themselves
+	}
+}
