@@ -25,9 +25,9 @@ var errNeedsUTF8 = errors.New("the address needs SMTPUTF8 (RFC 6531), which the 
 // composer makes letters of messages.
 type composer struct {
 	from        *mail.Address
-	domain      string // of from: the right side of Message-ID
-	signer      *gomail.DKIMSigner
-	unsubscribe string // the base URL, without a slash at its end
+	domain      string  // of from: the right side of Message-ID
+	signer      *signer // nil: mails go unsigned
+	unsubscribe string  // the base URL, without a slash at its end
 	token       func(channels.Message) string
 	now         func() time.Time
 }
@@ -51,7 +51,7 @@ func newComposer(cfg config.Email, s settings) (composer, error) {
 		c.unsubscribe = strings.TrimRight(cfg.UnsubscribeURL, "/")
 	}
 	if cfg.DKIM != nil {
-		if c.signer, err = newSigner(*cfg.DKIM, s.now); err != nil {
+		if c.signer, err = newSigner(*cfg.DKIM); err != nil {
 			return composer{}, err
 		}
 	}
@@ -132,7 +132,7 @@ func (l letter) render(eightBit bool) ([]byte, error) {
 	if eightBit && shortLines(l.text) && shortLines(l.html) {
 		encoding = gomail.NoEncoding
 	}
-	msg := gomail.NewMsg(gomail.WithEncoding(encoding), gomail.WithNoDefaultUserAgent(), gomail.WithDKIM(l.composer.signer))
+	msg := gomail.NewMsg(gomail.WithEncoding(encoding), gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(l.composer.from)
 	msg.ToMailAddress(l.header)
 	msg.Subject(l.subject)
@@ -153,7 +153,14 @@ func (l letter) render(eightBit bool) ([]byte, error) {
 	if _, err := msg.WriteTo(&b); err != nil {
 		return nil, errors.New("the mail could not be composed")
 	}
-	return b.Bytes(), nil
+	if l.composer.signer == nil {
+		return b.Bytes(), nil
+	}
+	signed, err := l.composer.signer.sign(b.Bytes())
+	if err != nil {
+		return nil, errors.New("the mail could not be signed")
+	}
+	return signed, nil
 }
 
 // recipient reads the address of a message: one bare mailbox.
