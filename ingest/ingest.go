@@ -60,12 +60,15 @@ type Templates interface {
 
 // Options are what the API is made of. Queue and Templates are required.
 type Options struct {
-	Ingest      config.Ingest
-	Auth        config.Auth
-	Queue       Queue
-	DeadLetters DeadLetters // nil: /v1/dead answers 404
-	Templates   Templates
-	Router      Router // nil: every event is ignored
+	Ingest       config.Ingest
+	Auth         config.Auth
+	Queue        Queue
+	DeadLetters  DeadLetters // nil: /v1/dead answers 404
+	Templates    Templates
+	Router       Router       // nil: every event is ignored
+	Profiles     Profiles     // nil: /v1/recipients answers 404
+	Suppressions Suppressions // nil: /v1/suppressions answers 404
+	Eraser       Eraser       // nil: erasing a person leaves the records of their notifications to expire
 	// EnabledChannels are those that have an adapter; what needs another is
 	// refused.
 	EnabledChannels map[notice.Channel]bool
@@ -115,10 +118,17 @@ func (s *server) routes() {
 	s.handle("DELETE /v1/notifications/{id}", config.ScopeSend, s.deleteNotification)
 	s.handle("POST /v1/events", config.ScopeSend, s.postEvents)
 	s.handle("GET /v1/templates", config.ScopeRead, s.getTemplates)
+	s.handle("POST /v1/templates/{name}/render", config.ScopeRead, s.postRender)
 	if s.DeadLetters != nil {
 		s.handle("GET /v1/dead", config.ScopeRead, s.getDead)
 		s.handle("POST /v1/dead/{delivery}/redrive", config.ScopeAdmin, s.postRedrive)
 		s.handle("POST /v1/dead/redrive", config.ScopeAdmin, s.postRedriveAll)
+	}
+	if s.Profiles != nil {
+		s.recipientRoutes()
+	}
+	if s.Suppressions != nil {
+		s.suppressionRoutes()
 	}
 }
 
