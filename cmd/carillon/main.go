@@ -25,6 +25,7 @@ func main() {
 // commands is the command line: one line a command, each in a file of its own.
 type commands struct {
 	Config  configCmd  `cmd:"" help:"Check, describe or print the configuration."`
+	Preview previewCmd `cmd:"" help:"Render, check and show the catalogue's templates."`
 	Version versionCmd `cmd:"" help:"Print the version, the commit and the Go version."`
 }
 
@@ -69,12 +70,19 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 }
 
 // notifyContext returns a context that the first SIGINT or SIGTERM cancels.
-// From then on the signals have their ordinary effect again, so that a second
+// Before it ends the signals get their ordinary effect back, so that a second
 // one ends a program whose shutdown hangs.
 func notifyContext(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	signaled, release := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(parent)
+	context.AfterFunc(signaled, func() {
+		release()
+		cancel()
+	})
+	return ctx, func() {
+		release()
+		cancel()
+	}
 }
 
 // parseArgs finds the command that args ask for. It is done when there is
