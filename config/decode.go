@@ -1,12 +1,8 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -15,7 +11,7 @@ import (
 
 // maxNodes bounds how many YAML nodes are decoded, an alias's target each time
 // that it is used: a few hundred bytes of aliases may stand for any number.
-const maxNodes = 1 << 18
+const maxNodes = 1 << 17
 
 // setDefaults sets every field of section v that has a default tag, and those
 // of the sections in it that cannot be absent.
@@ -54,61 +50,6 @@ func (l *loader) decodeFile(data []byte, cfg *Config) bool {
 	}
 	l.decode("", root, reflect.ValueOf(cfg).Elem(), field{})
 	return true
-}
-
-// parseYAML reads one YAML document, and says where it is not one.
-func parseYAML(data []byte) (root *yaml.Node, at place, err error) {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc, second yaml.Node
-	switch err := dec.Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		return nil, place{line: 1, column: 1}, errors.New("the file is empty: write {} to run on the defaults alone")
-	case err != nil:
-		at, err := describeYAMLError(data, err)
-		return nil, at, err
-	}
-	if err := dec.Decode(&second); err == nil {
-		return nil, place{line: second.Line, column: second.Column}, errors.New("a second YAML document begins: keep one in a file")
-	} else if !errors.Is(err, io.EOF) {
-		at, err := describeYAMLError(data, err)
-		return nil, at, err
-	}
-	return doc.Content[0], place{}, nil
-}
-
-var yamlErrorLine = regexp.MustCompile(`^yaml: line (\d+): `)
-
-// describeYAMLError words a parser's error without repeating the file's text,
-// which may hold secrets, and finds its line.
-func describeYAMLError(data []byte, err error) (place, error) {
-	at, words := place{line: 1, column: 1}, err.Error()
-	if m := yamlErrorLine.FindStringSubmatch(words); m != nil {
-		at.line, _ = strconv.Atoi(m[1])
-		words = words[len(m[0]):]
-	}
-	words = strings.TrimPrefix(words, "yaml: ")
-	switch {
-	case strings.HasPrefix(words, "unknown anchor"):
-		return at, errors.New("an alias names an anchor that is not there: put a value that begins with * in quotes")
-	case strings.Contains(words, "cannot start any token"):
-		if line, ok := tabLine(data); ok {
-			return place{line: line, column: 1}, errors.New("the line is indented with a tab: YAML wants spaces")
-		}
-		words += ": put a value that begins with @, ` or % in quotes"
-	}
-	return at, fmt.Errorf("not YAML: %s", words)
-}
-
-// tabLine finds the first line that is indented with a tab.
-func tabLine(data []byte) (int, bool) {
-	line := 0
-	for text := range bytes.Lines(data) {
-		line++
-		if bytes.HasPrefix(bytes.TrimLeft(text, " "), []byte("\t")) {
-			return line, true
-		}
-	}
-	return 0, false
 }
 
 // decode sets v, the value of key, to what n says.
@@ -293,89 +234,4 @@ func (l *loader) resolvePath(path, kind string) (resolved, wrong string) {
 		return resolved, err.Error()
 	}
 	return resolved, ""
-}
-
-// kindOf names what a node is.
-func kindOf(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "a section"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case isNull(n):
-		return "empty"
-	case n.ShortTag() == "!!int", n.ShortTag() == "!!float":
-		return "a number"
-	}
-	return "text"
-}
-
-// textKind names what a scalar of type t holds.
-func textKind(t reflect.Type) string {
-	switch t {
-	case reflect.TypeFor[Duration]():
-		return "a duration, as 15s"
-	case reflect.TypeFor[Size]():
-		return "a size, as 64KiB"
-	case reflect.TypeFor[Rate]():
-		return "a rate, as 100/s"
-	case reflect.TypeFor[bool]():
-		return "true or false"
-	case reflect.TypeFor[int]():
-		return "a whole number"
-	}
-	return "text"
-}
-
-// setText sets v to what text says, or tells what is wrong with it.
-func setText(v reflect.Value, text string) (wrong string) {
-	ok := true
-	switch p := v.Addr().Interface().(type) {
-	case *Secret:
-		*p = NewSecret(text)
-	case *URL:
-		*p = NewURL(text)
-	case *Duration:
-		return setParsed(p, text, ParseDuration, durationForm)
-	case *Size:
-		return setParsed(p, text, ParseSize, sizeForm)
-	case *Rate:
-		return setRate(p, text)
-	case *bool:
-		*p, ok = text == "true", text == "true" || text == "false"
-		return wrongUnless(ok, "is not true or false")
-	case *int:
-		n, err := strconv.Atoi(text)
-		*p = n
-		return wrongUnless(err == nil, "is no whole number")
-	default:
-		v.SetString(text)
-	}
-	return ""
-}
-
-// setParsed sets p to what parse makes of text.
-func setParsed[T any](p *T, text string, parse func(string) (T, error), form string) (wrong string) {
-	parsed, err := parse(text)
-	if err != nil {
-		return form
-	}
-	*p = parsed
-	return ""
-}
-
-// setRate sets p, where empty text is no limit.
-func setRate(p *Rate, text string) (wrong string) {
-	if text == "" {
-		*p = Rate{}
-		return ""
-	}
-	return setParsed(p, text, ParseRate, rateForm)
-}
-
-func wrongUnless(ok bool, wrong string) string {
-	if ok {
-		return ""
-	}
-	return wrong
 }
