@@ -4,7 +4,10 @@
 // section, never the whole.
 //
 // Field tags: `yaml` is the key, `doc` its line in the schema and in
-// docs/configuration.md, `default` its default in YAML's spelling.
+// docs/configuration.md, `default` its default in YAML's spelling. `required`,
+// `enum`, `min`, `max` and `pattern` are its rules, and `want` says what is
+// expected in a fault; `path` ("file" or "dir") makes a relative path absolute,
+// and a file has to be readable. Rules between keys are each section's check.
 package config
 
 // Config is the whole file.
