@@ -76,7 +76,7 @@ type lease struct {
 
 // take waits for a free stream.
 func (p *pool) take(ctx context.Context) (lease, error) {
-	for {
+	for ctx.Err() == nil {
 		l, wait, err := p.try()
 		if err != nil {
 			return lease{}, err
@@ -89,6 +89,7 @@ func (p *pool) take(ctx context.Context) (lease, error) {
 			return lease{}, err
 		}
 	}
+	return lease{}, ctx.Err()
 }
 
 // waiting is what a request without a connection waits for, beside a signal.

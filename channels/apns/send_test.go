@@ -300,24 +300,24 @@ func TestLoadSpreadsOverTheConnectionsAndOpensNoMore(t *testing.T) {
 }
 
 func TestAFreshConnectionCarriesOnePushUntilItsFirstAnswer(t *testing.T) {
-	release := make(chan struct{})
-	var entered, most atomic.Int32
-	srv := newApple(t, 100, func(w http.ResponseWriter, r *http.Request) {
-		entered.Add(1)
-		<-release
-	})
+	srv := newApple(t, 100, nil)
 	cfg := section(t, srv.URL, srv.Certificate())
 	cfg.Connections = 1
-	a := newAdapter(t, cfg)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() { wants(t, send(t, a, message()), channels.Sent, "200") })
+	p := newAdapter(t, cfg).pool
+	first, err := p.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return entered.Load() == 1 })
-	release <- struct{}{} // one answer: now the others may go together
-	waitFor(t, func() bool { most.Store(entered.Load()); return most.Load() == 8 })
-	close(release)
-	wg.Wait()
+	if second, _, err := p.try(); second.conn != nil || err != nil {
+		t.Fatalf("a second stream before the first answer (%v)", err)
+	}
+	first.conn.Release()
+	p.give(first, true, false)
+	for range 3 {
+		if l, err := p.take(t.Context()); err != nil || l.conn != first.conn {
+			t.Fatalf("no further stream after the first answer: %v", err)
+		}
+	}
 }
 
 func TestCloseEndsEverythingAndLaterSendsSayRetry(t *testing.T) {
