@@ -279,7 +279,7 @@ func TestOneClickUnsubscribe(t *testing.T) {
 	})
 }
 
-func keyPEM(t *testing.T, key any) config.Secret {
+func keyPEM(t testing.TB, key any) config.Secret {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

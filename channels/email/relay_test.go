@@ -39,7 +39,7 @@ type scripted struct {
 	mostOpen int
 }
 
-func startScripted(t *testing.T, script map[string][]string) *scripted {
+func startScripted(t testing.TB, script map[string][]string) *scripted {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -206,7 +206,7 @@ func (s *scripted) look(f func()) {
 }
 
 // settings of an adapter for the relay at addr.
-func settingsFor(t *testing.T, addr net.Addr) config.Email {
+func settingsFor(t testing.TB, addr net.Addr) config.Email {
 	t.Helper()
 	tcp := addr.(*net.TCPAddr)
 	return config.Email{
@@ -216,7 +216,7 @@ func settingsFor(t *testing.T, addr net.Addr) config.Email {
 	}
 }
 
-func newAdapter(t *testing.T, cfg config.Email, opts ...Option) *Adapter {
+func newAdapter(t testing.TB, cfg config.Email, opts ...Option) *Adapter {
 	t.Helper()
 	a, err := New(cfg, append([]Option{WithHelo("gateway.acme.example")}, opts...)...)
 	if err != nil {

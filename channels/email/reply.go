@@ -36,12 +36,12 @@ var asksForLess = regexp.MustCompile(`(?i)\b(too many (connections|messages|mail
 
 // rules is read from the top; the first that fits decides.
 var rules = [...]rule{
-	// Set-up: the relay refuses us before it has heard of any recipient.
-	{stages: ofSetUp, codes: "5", verdict: channels.Broken, meaning: "the relay refuses this gateway"},
-
-	// Any stage.
+	// Set-up: the relay refuses us, whoever the recipient is.
 	{codes: "530", verdict: channels.Broken, meaning: "the relay wants a login"},                       // RFC 4954 §6
 	{enhanced: "5.7.8", verdict: channels.Broken, meaning: "the relay refuses the login"},              // RFC 4954 §6
+	{stages: ofSetUp, codes: "5", verdict: channels.Broken, meaning: "the relay refuses this gateway"}, // RFC 5321 §3.1, 554
+
+	// Any stage.
 	{enhanced: "4.7.28", verdict: channels.Throttled, meaning: "the relay asks for less"},              // Gmail's SMTP error reference
 	{codes: "4", words: asksForLess, verdict: channels.Throttled, meaning: "the relay asks for less"},  // see asksForLess
 	{codes: "4", enhanced: "4.4.5", verdict: channels.Throttled, meaning: "the relay is congested"},    // RFC 3463 §3.5
