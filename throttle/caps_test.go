@@ -1,6 +1,11 @@
 package throttle_test
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,4 +88,357 @@ func check(t testing.TB, got, want []throttle.Answer) {
 				got[i].Action, got[i].Until.UTC(), got[i].Rule, want[i].Action, want[i].Until, want[i].Rule)
 		}
 	}
+}
+
+func TestADropCapTurnsAwayWhatIsOverItAndKeepsNothingOfIt(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDrop))
+		got := decide(t, caps, push("a", at(0)), push("b", at(time.Minute)), push("c", at(time.Hour-time.Millisecond)), push("d", at(time.Hour)))
+		check(t, got, []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(time.Minute), Rule: "*/* 1/h drop"},
+			{Action: throttle.Drop, Until: at(time.Hour - time.Millisecond), Rule: "*/* 1/h drop"},
+			{Action: throttle.Go, Until: at(time.Hour)},
+		})
+	})
+}
+
+func TestADeferredDeliveryIsDroppedWhenADropCapIsFullByThen(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		news := atMost(1, 15*time.Second, config.OverDrop)
+		news.Category = "news"
+		caps := newCaps(t, rdb, atMost(1, 10*time.Second, config.OverDefer), news)
+		later := push("later", at(0))
+		later.NotBefore = at(16 * time.Second)
+		offer := push("offer", at(0))
+		offer.Category = "offers"
+		got := decide(t, caps, later, offer, push("late", at(0)))
+		check(t, got, []throttle.Answer{
+			{Action: throttle.Wait, Until: at(16 * time.Second)},
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(26 * time.Second), Rule: "news/* 1/15s drop"},
+		})
+	})
+}
+
+func TestWhatOneRuleRefusesTakesNoPlaceUnderAnother(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		news := atMost(1, time.Hour, config.OverDrop)
+		news.Category = "news"
+		caps := newCaps(t, rdb, atMost(2, time.Hour, config.OverDrop), news)
+		offer := push("offer", at(0))
+		offer.Category = "offers"
+		got := decide(t, caps, push("a", at(0)), push("refused by news", at(0)), offer)
+		check(t, got, []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(0), Rule: "news/* 1/h drop"},
+			{Action: throttle.Go, Until: at(0)},
+		})
+	})
+}
+
+func TestAThousandDeferredComeBackOneAtATime(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(3, time.Minute, config.OverDefer))
+		for first := 0; first < 1000; first += 250 {
+			asks := make([]throttle.Ask, 250)
+			for i := range asks {
+				asks[i] = push(fmt.Sprint(first+i), at(0))
+			}
+			for i, got := range decide(t, caps, asks...) {
+				if want := at(time.Duration((first+i)/3) * time.Minute); !got.Until.Equal(want) {
+					t.Fatalf("the %dth goes at %v, want %v", first+i, got.Until.UTC(), want)
+				}
+			}
+		}
+		again := decide(t, caps, push("2", at(time.Second)), push("999", at(time.Second)))
+		check(t, again, []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Wait, Until: at(333 * time.Minute), Rule: "*/* 3/m defer"},
+		})
+	})
+}
+
+func TestADeliveryThatWouldExpireBeforeItsPlaceComesReservesNone(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer))
+		short := push("short", at(0))
+		short.ExpiresAt = at(time.Hour)
+		long := push("long", at(0))
+		long.ExpiresAt = at(time.Hour + time.Millisecond)
+		check(t, decide(t, caps, push("first", at(0)), short, long), []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Expire, Until: at(time.Hour), Rule: "*/* 1/h defer"},
+			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 1/h defer"},
+		})
+	})
+}
+
+func TestAReleasedPlaceGoesToTheNextThatAsks(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer))
+		waiting := push("waiting", at(0))
+		decide(t, caps, push("first", at(0)), waiting)
+		for range 2 { // the second time there is nothing to give back, which is no error
+			if err := caps.Release(t.Context(), []throttle.Ask{waiting}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check(t, decide(t, caps, push("next", at(time.Minute))), []throttle.Answer{{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 1/h defer"}})
+	})
+}
+
+func TestAClockThatStepsBackLeavesNobodyStuck(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer))
+		decide(t, caps, push("from a clock a day ahead", at(24*time.Hour)))
+		check(t, decide(t, caps, push("b", at(0)), push("c", at(0))), []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 1/h defer"},
+		})
+	})
+}
+
+func TestACapThatIsChangedGoesOnCountingWhereTheOldOneStood(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		decide(t, newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer)), push("a", at(0)))
+		raised := newCaps(t, rdb, atMost(2, time.Hour, config.OverDrop))
+		check(t, decide(t, raised, push("b", at(0)), push("c", at(0))), []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(0), Rule: "*/* 2/h drop"},
+		})
+	})
+}
+
+func TestABatchOverManyPartitionsIsAnsweredInOrder(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps, err := throttle.NewCaps(rdb, "test", func(_, user string) int { return len(user) % 4 }, []config.Cap{atMost(1, time.Hour, config.OverDefer)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asks []throttle.Ask
+		for i := range 64 {
+			a := push(fmt.Sprint("d", i), at(0))
+			a.User = strings.Repeat("u", 1+i%16) // each of 16 users asks four times
+			if i%5 == 0 {
+				a.Lane = notice.LaneCritical
+			}
+			asks = append(asks, a)
+		}
+		asked := map[string]int{}
+		for i, got := range decide(t, caps, asks...) {
+			want := at(time.Duration(asked[asks[i].User]) * time.Hour)
+			if asks[i].Lane == notice.LaneCritical {
+				want = at(0)
+			} else {
+				asked[asks[i].User]++
+			}
+			if !got.Until.Equal(want) {
+				t.Errorf("ask %d: until %v, want %v", i, got.Until.UTC(), want)
+			}
+		}
+	})
+}
+
+func TestManyCallersAtOnceNeverPassTheLimit(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(5, time.Minute, config.OverDefer))
+		const callers, each = 8, 25
+		moments := make([][]time.Time, callers)
+		var done sync.WaitGroup
+		for caller := range callers {
+			done.Go(func() {
+				for i := range each {
+					answers, err := caps.Decide(t.Context(), []throttle.Ask{push(fmt.Sprint(caller, "-", i), at(time.Duration(i)*time.Second))})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					moments[caller] = append(moments[caller], answers[0].Until)
+				}
+			})
+		}
+		done.Wait()
+		all := slices.Concat(moments...)
+		slices.SortFunc(all, time.Time.Compare)
+		for i := 5; i < len(all); i++ {
+			if all[i].Sub(all[i-5]) < time.Minute {
+				t.Fatalf("six go within %v", all[i].Sub(all[i-5]))
+			}
+		}
+		// With the first five at the first moments, a full queue needs a minute
+		// for each further five, and not more.
+		if longest := time.Duration((callers*each-1)/5)*time.Minute + each*time.Second; all[len(all)-1].After(at(longest)) {
+			t.Errorf("the last goes at %v, want no later than %v", all[len(all)-1].UTC(), at(longest))
+		}
+	})
+}
+
+func TestAServerThatForgotTheScriptsIsGivenThemAgain(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDrop))
+		decide(t, caps, push("a", at(0)))
+		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		check(t, decide(t, caps, push("a", at(0)), push("b", at(0))), []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(0), Rule: "*/* 1/h drop"},
+		})
+	})
+}
+
+func TestADeliveryThatNoCapCountsNeedsNoRedis(t *testing.T) {
+	server := queuetest.Start(t)
+	news := atMost(1, time.Hour, config.OverDrop)
+	news.Category, news.Channel = "news", "push"
+	caps := newCaps(t, server.Client(), news)
+	server.Kill()
+	cases := []struct {
+		name    string
+		change  func(*throttle.Ask)
+		applies bool
+	}{
+		{"what the cap counts", func(*throttle.Ask) {}, true},
+		{"another category", func(a *throttle.Ask) { a.Category = "offers" }, false},
+		{"no category", func(a *throttle.Ask) { a.Category = "" }, false},
+		{"another channel", func(a *throttle.Ask) { a.Medium = notice.MediumEmail }, false},
+		{"the critical lane", func(a *throttle.Ask) { a.Lane = notice.LaneCritical }, false},
+		{"nobody in particular", func(a *throttle.Ask) { a.User = "" }, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			a := push("d", at(0))
+			c.change(&a)
+			_, err := caps.Decide(t.Context(), []throttle.Ask{a})
+			if caps.Applies(a) != c.applies || (err != nil) != c.applies {
+				t.Errorf("applies %v, error %v; want it to apply: %v", caps.Applies(a), err, c.applies)
+			}
+			if err != nil && strings.Contains(err.Error(), a.User) {
+				t.Errorf("the error names the user: %v", err)
+			}
+		})
+	}
+}
+
+func TestACapIsForgottenWithItsWindow(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer))
+		far := push("far", at(0))
+		far.NotBefore = at(5 * time.Hour)
+		// far counts until an hour after it goes, which near does not shorten.
+		decide(t, caps, far, push("near", at(0)))
+		for _, key := range rdb.Keys(t.Context(), "*").Val() {
+			if ttl := rdb.PTTL(t.Context(), key).Val(); ttl < 6*time.Hour || ttl > 6*time.Hour+10*time.Second {
+				t.Errorf("%s is kept for %v, want 6h and a few seconds", key, ttl)
+			}
+		}
+	})
+}
+
+func TestACappedUserCostsAtMost200BytesARule(t *testing.T) {
+	rdb := queuetest.Redis(t)
+	caps := newCaps(t, rdb, atMost(3, 24*time.Hour, config.OverDrop))
+	for i := range 5 {
+		decide(t, caps, push(notice.DeliveryID(notice.NewID(3, base), 0), at(time.Duration(i)*time.Minute)))
+	}
+	keys := rdb.Keys(t.Context(), "*").Val()
+	if len(keys) != 1 {
+		t.Fatalf("keys %q, want one", keys)
+	}
+	bytes := rdb.MemoryUsage(t.Context(), keys[0]).Val()
+	t.Logf("a full cap of 3/24h: %d bytes in %s", bytes, keys[0])
+	if bytes > 200 {
+		t.Errorf("%d bytes, want at most 200", bytes)
+	}
+}
+
+func TestACapThatCannotBeIsRefusedWithItsKeyItsValueAndTheMend(t *testing.T) {
+	limit := config.Rate{Count: 3, Per: time.Hour}
+	cases := []struct {
+		name string
+		cap  config.Cap
+		says []string
+	}{
+		{"no limit", config.Cap{}, []string{"throttle.per_user[1].limit", "3/24h"}},
+		{"a window below a millisecond", config.Cap{Limit: config.Rate{Count: 1, Per: time.Microsecond}}, []string{"throttle.per_user[1].limit", "1ms"}},
+		{"an unknown channel", config.Cap{Limit: limit, Channel: "sms"}, []string{"throttle.per_user[1].channel", `"sms"`, "email, push, webhook"}},
+		{"an unknown consequence", config.Cap{Limit: limit, Over: "digest"}, []string{"throttle.per_user[1].over", `"digest"`, "drop", "defer"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := throttle.NewCaps(nil, "test", onePartition, []config.Cap{{Limit: limit}, c.cap})
+			for _, want := range c.says {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want an error that says %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDecide is what one delivery of a batch of 256 costs, each of another
+// user of 8 partitions, who has half of what each window allows.
+func BenchmarkDecide(b *testing.B) {
+	for _, rules := range []int{1, 3} {
+		b.Run(fmt.Sprintf("rules=%d", rules), func(b *testing.B) {
+			const pause = 12 * time.Minute // between two deliveries to one user: five an hour
+			benchmarkDecide(b, benchRules[:rules], func(n int) throttle.Ask {
+				a := push(fmt.Sprintf("3-%020d-0", n), at(time.Duration(n)*pause/256))
+				a.User = fmt.Sprint("user-", n%256)
+				return a
+			})
+		})
+	}
+}
+
+// BenchmarkDecideFlood is a flood on one user, whose deliveries wait in an ever
+// longer line.
+func BenchmarkDecideFlood(b *testing.B) {
+	benchmarkDecide(b, benchRules[:1], func(n int) throttle.Ask { return push(fmt.Sprintf("3-%020d-0", n), at(0)) })
+}
+
+func benchmarkDecide(b *testing.B, rules []config.Cap, ask func(n int) throttle.Ask) {
+	rdb := queuetest.Redis(b)
+	caps, err := throttle.NewCaps(rdb, "bench", func(_, user string) int { return int(user[len(user)-1]) % 8 }, rules)
+	if err != nil {
+		b.Fatal(err)
+	}
+	asks := make([]throttle.Ask, 256)
+	n, before := 0, cpuOf(b, rdb)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range asks {
+			asks[i] = ask(n)
+			n++
+		}
+		decide(b, caps, asks...)
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "asks/s")
+	b.ReportMetric((cpuOf(b, rdb)-before)*1e6/float64(n), "redis-cpu-µs/ask")
+}
+
+// cpuOf is how many seconds a server has computed, which other work on the
+// machine does not change.
+func cpuOf(b *testing.B, rdb *redis.Client) float64 {
+	b.Helper()
+	var seconds float64
+	for line := range strings.Lines(rdb.Info(b.Context(), "cpu").Val()) {
+		for _, name := range []string{"used_cpu_sys:", "used_cpu_user:"} {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(line), name); ok {
+				used, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					b.Fatal(err)
+				}
+				seconds += used
+			}
+		}
+	}
+	return seconds
+}
+
+var benchRules = []config.Cap{
+	{Limit: config.Rate{Count: 10, Per: time.Hour}, Over: config.OverDefer},
+	{Limit: config.Rate{Count: 20, Per: 2 * time.Hour}, Over: config.OverDrop, Channel: "push"},
+	{Limit: config.Rate{Count: 3, Per: 24 * time.Minute}, Over: config.OverDefer, Category: "news"},
 }

@@ -18,45 +18,44 @@ local ROUNDS = 64   -- how often rules may push each other on before the ends of
 
 local function ms(t) return string.format('%.0f', t) end
 
--- The places of one window, oldest first. A window with very many waiting is
--- not read: what comes next goes behind the last of them.
-local function read(key, rule, id, now)
-  local set = {key = key, limit = rule.limit, window = rule.window, drops = rule.drops}
-  local most = rule.limit + LOOK
-  local raw = redis.call('ZRANGE', key, 0, most, 'WITHSCORES')
-  local stale = now - rule.window - SLACK
-  if raw[2] and tonumber(raw[2]) <= stale then
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', ms(stale))
-    raw = redis.call('ZRANGE', key, 0, most, 'WITHSCORES')
+-- What is known of one window. Of a window with room only the number of places
+-- is read, of a full one the limit-th from the end and the last.
+local function read(key, rule, number, id, now)
+  local set = {key = key, rule = number, limit = rule.limit, window = rule.window, drops = rule.drops}
+  set.count = redis.call('ZCARD', key)
+  if set.count == 0 then return set end
+  set.own = tonumber(redis.call('ZSCORE', key, id) or nil)
+  if set.count >= set.limit then
+    set.count = set.count - redis.call('ZREMRANGEBYSCORE', key, '-inf', ms(now - set.window - SLACK))
   end
-  local scores = {}
-  for i = 1, #raw, 2 do
-    local score = tonumber(raw[i + 1])
-    if raw[i] == id then set.own = score end
-    scores[#scores + 1] = score
-  end
-  set.scores = scores
-  if #scores > most then
-    set.long = true
-    set.own = tonumber(redis.call('ZSCORE', key, id) or nil)
-    set.nth = tonumber(redis.call('ZRANGE', key, -rule.limit, -rule.limit, 'WITHSCORES')[2])
+  if set.count >= set.limit then
+    set.nth = tonumber(redis.call('ZRANGE', key, -set.limit, -set.limit, 'WITHSCORES')[2])
     set.last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
-  else
-    set.nth = scores[#scores - rule.limit + 1]
-    set.last = scores[#scores]
   end
   return set
 end
 
+-- The moments of a window's places, oldest first.
+local function scores(set)
+  if not set.scores then
+    set.scores = {}
+    local raw = redis.call('ZRANGE', set.key, 0, -1, 'WITHSCORES')
+    for i = 2, #raw, 2 do set.scores[i / 2] = tonumber(raw[i]) end
+  end
+  return set.scores
+end
+
 -- The first moment from t on that no place of the window stands against: where
 -- limit places lie within one window, nothing may go from a window before the
--- last of them to a window after the first.
+-- last of them to a window after the first. Behind the last place, and in a
+-- line too long to search, only the limit-th from the end counts.
 local function free(set, t)
   if not set.nth then return t end
-  if set.long then return math.max(t, set.nth + set.window) end
-  local scores, span, window = set.scores, set.limit - 1, set.window
-  for i = 1, #scores - span do
-    local first, last = scores[i], scores[i + span]
+  local window, span = set.window, set.limit - 1
+  if t >= set.last or set.count > set.limit + LOOK then return math.max(t, set.nth + window) end
+  local at = scores(set)
+  for i = 1, #at - span do
+    local first, last = at[i], at[i + span]
     if last - window >= t then break end
     if last - first < window and t < first + window then t = first + window end
   end
@@ -78,18 +77,12 @@ local function place(sets, t)
   return t
 end
 
--- The rule that made a delivery wait until t: the one whose window loses a
+-- The rule that made a delivery wait until t: the first whose window loses a
 -- place at that very moment.
 local function holder(sets, t)
   for _, set in ipairs(sets) do
-    local gone = t - set.window
-    if set.long then
-      if redis.call('ZCOUNT', set.key, ms(gone), ms(gone)) > 0 then return set.rule end
-    else
-      for _, score in ipairs(set.scores) do
-        if score == gone and not set.drops then return set.rule end
-      end
-    end
+    local gone = ms(t - set.window)
+    if not set.drops and redis.call('ZCOUNT', set.key, gone, gone) > 0 then return set.rule end
   end
   return 0
 end
@@ -102,11 +95,17 @@ local function full(sets, t)
   return 0
 end
 
+-- Takes the place at t in every window. A key lives until its last place has
+-- left the window, which may be later than this one.
 local function take(sets, id, t, now)
   for _, set in ipairs(sets) do
     redis.call('ZADD', set.key, ms(t), id)
-    local last = math.max(set.last or t, t)
-    redis.call('PEXPIRE', set.key, ms(last + set.window + SLACK - now))
+    local life = ms(t + set.window + SLACK - now)
+    if set.count == 0 then
+      redis.call('PEXPIRE', set.key, life)
+    else
+      redis.call('PEXPIRE', set.key, life, 'GT')
+    end
   end
 end
 
@@ -146,8 +145,7 @@ while arg <= #ARGV do
   for i = 1, number() do
     local n = number()
     key = key + 1
-    sets[i] = read(KEYS[key], rules[n], id, now)
-    sets[i].rule = n
+    sets[i] = read(KEYS[key], rules[n], n, id, now)
   end
   local action, t, rule = decide(sets, id, now, from, expires)
   answers[#answers + 1] = action
