@@ -1,11 +1,13 @@
 package notice
 
 import (
+	_ "embed" // zones.txt
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // so that every name that is accepted can be loaded, in the barest container too
 	"unicode"
 	"unicode/utf8"
 
@@ -196,13 +198,41 @@ func CheckLocale(s string) string {
 	return ""
 }
 
+// zoneNames are the names of Go's own copy of the time zone database, one a
+// line, sorted. It only saves reading a file for each notification: a name that is not
+// among them is looked up.
+//
+//go:embed zones.txt
+var zoneNames string
+
 // CheckTimezone says what is wrong with a time zone's name, with the mend;
 // empty when it is one.
 func CheckTimezone(s string) string {
-	if _, err := time.LoadLocation(s); err != nil || s == "Local" {
+	if hasLine(zoneNames, s) {
+		return ""
+	}
+	if _, err := time.LoadLocation(s); err != nil || s == "Local" || s == "" {
 		return fmt.Sprintf("%q is no time zone: write it as Europe/Vienna (IANA name)", clip(s))
 	}
 	return ""
+}
+
+// hasLine reports whether line is one of text's, which are sorted and each
+// ended by a newline.
+func hasLine(text, line string) bool {
+	for text != "" {
+		start := strings.LastIndexByte(text[:len(text)/2], '\n') + 1
+		end := start + strings.IndexByte(text[start:], '\n')
+		switch strings.Compare(line, text[start:end]) {
+		case 0:
+			return true
+		case -1:
+			text = text[:start]
+		default:
+			text = text[end+1:]
+		}
+	}
+	return false
 }
 
 // printable reports whether s is UTF-8 without control characters and the

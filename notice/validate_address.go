@@ -78,7 +78,7 @@ func CheckEmail(s string) string {
 		return ""
 	}
 	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || !printable(s) {
+	if err != nil || a.String() != "<"+s+">" || !printable(s) {
 		return fmt.Sprintf("%q cannot be a mail address: write it as ada@example.com", clip(s))
 	}
 	return ""
