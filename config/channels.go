@@ -28,7 +28,7 @@ type Email struct {
 	From           string   `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
 	DKIM           *DKIM    `yaml:"dkim" doc:"signing"`
 	UnsubscribeURL string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links"`
-	Timeout        Duration `yaml:"timeout" doc:"the longest one mail may take" default:"30s" min:"100ms" max:"10m"`
+	Timeout        Duration `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
 }
 
 // TLSMode is how a connection to a relay is encrypted.
@@ -69,7 +69,7 @@ type APNs struct {
 	Topic       string   `yaml:"topic" doc:"the app's bundle id" required:"true" want:"the app's bundle id, as com.acme.app"`
 	CAFile      string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
 	Connections int      `yaml:"connections" doc:"kept HTTP/2 connections" default:"2" min:"1" max:"1000"`
-	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take" default:"15s" min:"100ms" max:"10m"`
+	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
 }
 
 // FCM is Firebase Cloud Messaging, HTTP v1.
@@ -78,7 +78,7 @@ type FCM struct {
 	Project     string   `yaml:"project" doc:"the Firebase project" required:"true" pattern:"^[A-Za-z0-9.:-]+$" want:"the Firebase project's id, as acme-1a2b3"`
 	Credentials Secret   `yaml:"credentials" doc:"the service account's JSON"`
 	Endpoint    string   `yaml:"endpoint" doc:"a local stand-in's URL, for which no credentials are needed"`
-	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take" default:"15s" min:"100ms" max:"10m"`
+	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
 }
 
 // WebPush is push to browsers with VAPID.
@@ -86,7 +86,7 @@ type WebPush struct {
 	Limits        `yaml:",inline"`
 	Subject       string   `yaml:"subject" doc:"who the push services may write to: mailto: or https:" required:"true" pattern:"^(mailto:.+@.+|https://.+)$" want:"mailto: and an address, or an https:// URL"`
 	PrivateKey    Secret   `yaml:"private_key" doc:"the VAPID key: PEM, or base64url of its 32 bytes" required:"true" want:"the VAPID private key, as file:vapid.pem"`
-	Timeout       Duration `yaml:"timeout" doc:"the longest one push may take" default:"15s" min:"100ms" max:"10m"`
+	Timeout       Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
 	AllowNetworks []string `yaml:"allow_networks" doc:"CIDRs beyond the public internet"`
 	CAFile        string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
 }
@@ -94,7 +94,7 @@ type WebPush struct {
 // Webhook is signed HTTP POSTs.
 type Webhook struct {
 	Limits        `yaml:",inline"`
-	Timeout       Duration `yaml:"timeout" doc:"the longest one request may take" default:"15s" min:"100ms" max:"10m"`
+	Timeout       Duration `yaml:"timeout" doc:"the longest one request may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
 	AllowNetworks []string `yaml:"allow_networks" doc:"CIDRs beyond the public internet"`
 	MaxResponse   Size     `yaml:"max_response" doc:"how much of an answer is read" default:"64KiB" min:"1KiB" max:"16MiB"`
 	ClientCert    string   `yaml:"client_cert" doc:"PEM file of a client certificate" path:"file"`
@@ -114,13 +114,13 @@ func (c *Channels) limits() iter.Seq2[string, *Limits] {
 }
 
 // timeouts pairs each channel that is on with the longest one send may take.
-func (c *Channels) timeouts() iter.Seq2[string, Duration] {
-	return func(yield func(string, Duration) bool) {
-		_ = (c.Email == nil || yield("email", c.Email.Timeout)) &&
-			(c.APNs == nil || yield("apns", c.APNs.Timeout)) &&
-			(c.FCM == nil || yield("fcm", c.FCM.Timeout)) &&
-			(c.WebPush == nil || yield("webpush", c.WebPush.Timeout)) &&
-			(c.Webhook == nil || yield("webhook", c.Webhook.Timeout))
+func (c *Channels) timeouts() iter.Seq2[string, *Duration] {
+	return func(yield func(string, *Duration) bool) {
+		_ = (c.Email == nil || yield("email", &c.Email.Timeout)) &&
+			(c.APNs == nil || yield("apns", &c.APNs.Timeout)) &&
+			(c.FCM == nil || yield("fcm", &c.FCM.Timeout)) &&
+			(c.WebPush == nil || yield("webpush", &c.WebPush.Timeout)) &&
+			(c.Webhook == nil || yield("webhook", &c.Webhook.Timeout))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxFile bounds a configuration file, and a secret read from a file, in bytes.
@@ -179,6 +180,13 @@ func (l *loader) complete(cfg *Config) {
 		}
 		if _, set := l.places[at+"on_unknown"]; !set {
 			limits.Retry.OnUnknown = cfg.Retry.OnUnknown
+		}
+	}
+	for channel, timeout := range cfg.Channels.timeouts() {
+		// A default must not make a short visibility, which stands in the
+		// file, look like a mistake.
+		if _, set := l.places["channels."+channel+".timeout"]; !set {
+			*timeout = min(*timeout, max(cfg.Queue.Visibility*2/3, Duration(100*time.Millisecond)))
 		}
 	}
 	for i := range cfg.Throttle.PerUser {

@@ -453,3 +453,17 @@ func TestAliasesCannotMakeASmallFileHuge(t *testing.T) {
 		t.Errorf("%d bytes of YAML took %d MiB", len(data), grown>>20)
 	}
 }
+
+func TestADefaultTimeoutStaysBelowAShortVisibility(t *testing.T) {
+	cfg, err := config.Parse("carillon.yaml", []byte("queue: {visibility: 15s}\nchannels:\n  webhook: {}\n  email: {smtp: {host: h}, from: a@b.example}\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Channels.Webhook.Timeout; got.Std() != 10*time.Second {
+		t.Errorf("webhook.timeout is %v, want two thirds of queue.visibility", got)
+	}
+	_, err = config.Parse("carillon.yaml", []byte("queue: {visibility: 15s}\nchannels: {webhook: {timeout: 15s}}\n"), nil)
+	if err == nil || !strings.Contains(err.Error(), "queue.visibility") {
+		t.Errorf("a timeout that was written down and does not fit: %v", err)
+	}
+}

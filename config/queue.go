@@ -26,9 +26,9 @@ type Queue struct {
 // while it is being sent would be sent by two consumers.
 func (c *Queue) check(r *rules, channels *Channels) {
 	for channel, timeout := range channels.timeouts() {
-		if timeout >= c.Visibility {
+		if *timeout >= c.Visibility {
 			r.fault("queue.visibility", c.Visibility.String(),
-				fmt.Sprintf("is not longer than channels.%s.timeout, which is %s: a delivery would be taken over while it is being sent", channel, timeout))
+				fmt.Sprintf("is not longer than channels.%s.timeout, which is %s: a delivery would be taken over while it is being sent", channel, *timeout))
 		}
 	}
 }

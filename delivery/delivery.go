@@ -39,11 +39,6 @@ type Catalogue interface {
 	Current() *templates.Catalogue
 }
 
-// Renderer makes the content of a delivery, of the version that it pins.
-type Renderer interface {
-	Render(templates.Request) (templates.Rendering, error)
-}
-
 // Capper decides a recipient's caps: *throttle.Caps.
 type Capper interface {
 	Applies(throttle.Ask) bool
@@ -77,7 +72,6 @@ type Options struct {
 	Queue      *queue.Queue
 	Directory  Directory
 	Catalogue  Catalogue
-	Renderer   Renderer
 	Caps       Capper
 	QuietHours *config.QuietHours // nil: none but a recipient's own
 	Accept     Acceptor

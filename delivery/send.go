@@ -159,7 +159,7 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 	if _, id, _, err := notice.SplitID(d.ID); err == nil {
 		notification = id
 	}
-	r, err := s.p.Renderer.Render(templates.Request{Template: d.Template, Version: d.Version, Medium: s.channel.Medium(),
+	r, err := s.p.Catalogue.Current().Render(templates.Request{Template: d.Template, Version: d.Version, Medium: s.channel.Medium(),
 		Locale: d.To.Locale, ID: notification, Category: d.Category, Data: d.Data, To: d.To, AcceptedAt: d.AcceptedAt, Now: now})
 	if err != nil {
 		return m, "", fmt.Errorf("rendering %s: %w", d.Template, err)

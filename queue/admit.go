@@ -154,7 +154,11 @@ func gather[T any](batch []T, from <-chan T, most int) []T {
 func (q *Queue) commit(batch []*admission) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	var err error
+	err := q.Ready()
+	if err != nil {
+		answerAll(batch, unavailable(err))
+		return
+	}
 	for try := range admitTries {
 		if try > 0 && !pause(ctx, admitPause<<try) {
 			break
@@ -167,12 +171,18 @@ func (q *Queue) commit(batch []*admission) {
 			break
 		}
 	}
+	if err != nil {
+		answerAll(batch, unavailable(err))
+		return
+	}
 	for _, a := range batch {
-		if err != nil {
-			a.answer(Admitted{Err: unavailable(err)})
-			continue
-		}
 		a.answer(Admitted{ID: a.id, Duplicate: a.duplicate})
+	}
+}
+
+func answerAll(batch []*admission, err error) {
+	for _, a := range batch {
+		a.answer(Admitted{Err: err})
 	}
 }
 

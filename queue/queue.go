@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,6 +20,10 @@ import (
 // moment it is next due: far beyond any backlog, so that only a record whose
 // entry was lost with its server can meet its end this way.
 const openLife = 30 * 24 * time.Hour
+
+// prepareEvery is how often a server that was out of reach at the start is
+// tried again.
+const prepareEvery = 200 * time.Millisecond
 
 // keyLife is how long an idempotency key answers.
 const keyLife = 24 * time.Hour
@@ -36,6 +41,7 @@ type Queue struct {
 	running sync.WaitGroup
 	admits  chan *admission
 	backlog backlog
+	state   atomic.Pointer[error] // why the queue cannot be used; nil: it can
 }
 
 // stream is one stream of one partition.
@@ -53,7 +59,9 @@ type Option func(*Queue)
 func WithClock(now func() time.Time) Option { return func(q *Queue) { q.now = now } }
 
 // Open binds to the namespace's data, checks that its partitions are the
-// configured ones, and creates what is missing. rdb answers at once, readers
+// configured ones (a *PartitionsError otherwise), and creates what is missing.
+// A server that is out of reach is no error: Ready says so, nothing is admitted
+// until it answers, and Open's work is done then. rdb answers at once, readers
 // is for blocking reads and needs a connection for each Reader; neither is
 // closed by the Queue.
 func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Queue, options ...Option) (*Queue, error) {
@@ -73,10 +81,8 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 			}
 		}
 	}
-	if err := q.checkPartitions(ctx); err != nil {
-		return nil, err
-	}
-	if err := q.createGroups(ctx); err != nil {
+	err := q.prepareStore(ctx)
+	if errors.As(err, new(*PartitionsError)) {
 		return nil, err
 	}
 	var background context.Context
@@ -85,7 +91,58 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		q.running.Go(func() { q.admitLoop(background) })
 	}
 	q.running.Go(func() { q.watchBacklog(background) })
+	if err != nil {
+		q.running.Go(func() { q.keepPreparing(background) })
+	}
 	return q, nil
+}
+
+// prepareStore checks and creates what the queue needs of its server.
+func (q *Queue) prepareStore(ctx context.Context) error {
+	err := q.checkPartitions(ctx)
+	if err == nil {
+		err = q.createGroups(ctx)
+	}
+	if err != nil {
+		q.state.Store(&err)
+		return err
+	}
+	q.state.Store(nil)
+	return nil
+}
+
+// keepPreparing tries until the server answers, or turns out to hold data of
+// another layout.
+func (q *Queue) keepPreparing(ctx context.Context) {
+	for pause(ctx, prepareEvery) {
+		if err := q.prepareStore(ctx); err == nil || errors.As(err, new(*PartitionsError)) {
+			return
+		}
+	}
+}
+
+// Ready says why the queue cannot be used: ErrUnavailable, or a
+// *PartitionsError. Nil once it can; that its server answers at this moment is
+// for Ping to say.
+func (q *Queue) Ready() error {
+	if err := q.state.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// AwaitReady waits until the queue can be used. It returns a *PartitionsError
+// at once, and otherwise ctx's error.
+func (q *Queue) AwaitReady(ctx context.Context) error {
+	for {
+		err := q.Ready()
+		if err == nil || errors.As(err, new(*PartitionsError)) {
+			return err
+		}
+		if !pause(ctx, prepareEvery/4) {
+			return ctx.Err()
+		}
+	}
 }
 
 // Close stops admitting; what was handed to Admit before is answered first.

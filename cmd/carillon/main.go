@@ -24,6 +24,9 @@ func main() {
 
 // commands is the command line: one line a command, each in a file of its own.
 type commands struct {
+	Ingest  ingestCmd  `cmd:"" help:"Serve the HTTP ingest API."`
+	Consume consumeCmd `cmd:"" help:"Work the queue: plan, render, throttle and send."`
+	Dead    deadCmd    `cmd:"" help:"List, show, redrive or purge dead letters."`
 	Config  configCmd  `cmd:"" help:"Check, describe or print the configuration."`
 	Preview previewCmd `cmd:"" help:"Render, check and show the catalogue's templates."`
 	Version versionCmd `cmd:"" help:"Print the version, the commit and the Go version."`

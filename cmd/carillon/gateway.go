@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/channels/apns"
+	"github.com/carillonhq/carillon/channels/email"
+	"github.com/carillonhq/carillon/channels/fcm"
+	"github.com/carillonhq/carillon/channels/webhook"
+	"github.com/carillonhq/carillon/channels/webpush"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/notice/routing"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/templates"
+)
+
+// gateway is what ingest and consume have in common: the configuration's parts
+// brought to life.
+type gateway struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	rdb       redis.UniversalClient
+	readers   redis.UniversalClient
+	queue     *queue.Queue
+	people    *recipients.Store
+	catalogue *templates.Store
+	routes    *routing.Table
+	enabled   map[notice.Channel]bool
+	closers   []func()
+}
+
+// openGateway opens everything that every process of the gateway needs. A
+// Redis that is away is waited for later; everything else that is wrong is an
+// error with its exit code.
+func openGateway(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway, err error) {
+	g = &gateway{cfg: cfg, log: log, registry: prometheus.NewRegistry(), enabled: enabledChannels(cfg)}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if g.catalogue, err = templates.OpenStore(cfg.Templates.Dir, log); err != nil {
+		return nil, usage(err)
+	}
+	g.onClose(func() { g.catalogue.Close() })
+	if g.routes, err = routing.Compile(cfg.Routes); err != nil {
+		return nil, usage(err)
+	}
+	return g, g.openQueue(ctx)
+}
+
+func (g *gateway) openQueue(ctx context.Context) error {
+	if err := g.connect(); err != nil {
+		return err
+	}
+	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue)
+	if err != nil {
+		return queueError(err)
+	}
+	g.queue = q
+	g.onClose(q.Close)
+	g.registry.MustRegister(queue.NewCollector(q))
+	g.people = recipients.New(g.rdb, g.cfg.Queue.Namespace, q.Partition)
+	return nil
+}
+
+// connect makes the two clients: one for commands that answer at once, one
+// with a connection for each blocked reader.
+func (g *gateway) connect() (err error) {
+	const commands, readers = 32, 64
+	if g.rdb, err = queue.Connect(g.cfg.Redis, commands); err != nil {
+		return usage(err)
+	}
+	g.onClose(func() { g.rdb.Close() })
+	if g.readers, err = queue.Connect(g.cfg.Redis, readers); err != nil {
+		return usage(err)
+	}
+	g.onClose(func() { g.readers.Close() })
+	return nil
+}
+
+// queueError gives an error of the queue its exit code.
+func queueError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*queue.PartitionsError)):
+		return usage(err)
+	case errors.Is(err, queue.ErrUnavailable):
+		return unreachable(fmt.Errorf("%w: is redis.url right, and does the server run?", err))
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, queue.ErrFinished), errors.Is(err, notice.ErrBadID):
+		return notSo(err)
+	}
+	return err
+}
+
+func (g *gateway) onClose(f func()) { g.closers = append(g.closers, f) }
+
+// close closes what was opened, the last first.
+func (g *gateway) close() {
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		g.closers[i]()
+	}
+	g.closers = nil
+}
+
+// enabledChannels are those that have a section in the configuration.
+func enabledChannels(cfg *config.Config) map[notice.Channel]bool {
+	c := cfg.Channels
+	return map[notice.Channel]bool{
+		notice.ChannelEmail: c.Email != nil, notice.ChannelAPNs: c.APNs != nil, notice.ChannelFCM: c.FCM != nil,
+		notice.ChannelWebPush: c.WebPush != nil, notice.ChannelWebhook: c.Webhook != nil,
+	}
+}
+
+// closableAdapter is an adapter that keeps connections.
+type closableAdapter interface {
+	channels.Adapter
+	io.Closer
+}
+
+// adapterSpec is how a channel's adapter is made from its section.
+type adapterSpec struct {
+	channel notice.Channel
+	limits  config.Limits
+	open    func() (closableAdapter, error)
+}
+
+// adapterSpecs lists the configured channels: one line a channel.
+func adapterSpecs(c config.Channels) (specs []adapterSpec) {
+	if s := c.Email; s != nil {
+		specs = append(specs, adapterSpec{notice.ChannelEmail, s.Limits, func() (closableAdapter, error) { return email.New(*s) }})
+	}
+	if s := c.APNs; s != nil {
+		specs = append(specs, adapterSpec{notice.ChannelAPNs, s.Limits, func() (closableAdapter, error) { return apns.New(*s) }})
+	}
+	if s := c.FCM; s != nil {
+		specs = append(specs, adapterSpec{notice.ChannelFCM, s.Limits, func() (closableAdapter, error) { return fcm.New(*s) }})
+	}
+	if s := c.WebPush; s != nil {
+		specs = append(specs, adapterSpec{notice.ChannelWebPush, s.Limits, func() (closableAdapter, error) { return webpush.New(*s) }})
+	}
+	if s := c.Webhook; s != nil {
+		specs = append(specs, adapterSpec{notice.ChannelWebhook, s.Limits, func() (closableAdapter, error) { return webhook.New(*s) }})
+	}
+	return specs
+}
+
+// newLogger logs to w as people and collectors read it: one line an event, as
+// logfmt.
+func newLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// consumerName is a name that no other consumer has.
+func consumerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "consumer"
+	}
+	return strings.ToLower(fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6]))
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/carillonhq/carillon/ingest"
+)
+
+// ingestCmd is `carillon ingest`.
+type ingestCmd struct {
+	Config string        `placeholder:"FILE" help:"The configuration file; CARILLON_CONFIG's when left out."`
+	Grace  time.Duration `default:"10s" help:"How long a stop waits for requests in flight."`
+}
+
+// Help is the command's example.
+func (ingestCmd) Help() string {
+	return "Example:\n\n    carillon ingest --config carillon.yaml"
+}
+
+// Run serves the API until it is told to stop. A Redis that is away is
+// answered for with 503 until it is back.
+func (c ingestCmd) Run(a *app) error {
+	cfg, err := a.loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if faults := cfg.ValidateIngest(); len(faults) > 0 {
+		return usage(faults)
+	}
+	log := newLogger(a.stderr)
+	g, err := openGateway(a.ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	ctx, cancel := context.WithCancelCause(a.ctx)
+	defer cancel(nil)
+	go func() {
+		// Data of another layout is found only once Redis answers.
+		if err := g.queue.AwaitReady(ctx); err != nil {
+			cancel(queueError(err))
+		}
+	}()
+	if err := g.queue.Ready(); err != nil {
+		log.Warn("Redis is away; answering 503 until it is back", "error", err)
+	}
+	err = serve(ctx, c.Grace, func(at []string) { log.Info("ingest is listening", "api", at[0], "admin", at[1]) },
+		listener{"the API", "ingest.listen", cfg.Ingest.Listen, g.ingestHandler()},
+		listener{"health and metrics", "admin.listen", cfg.Admin.Listen, g.adminHandler(nil)})
+	if cause := context.Cause(ctx); a.ctx.Err() == nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// ingestHandler is the API over this gateway's parts.
+func (g *gateway) ingestHandler() http.Handler {
+	return ingest.New(ingest.Options{
+		Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Queue: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
+		Profiles: g.people, Suppressions: g.people, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
+	})
+}
