@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -222,15 +220,4 @@ func runConcurrent(t *testing.T, h Harness) {
 	if h.ID != nil && len(slices.Compact(seen)) != sends {
 		t.Errorf("the provider saw %d ids, want %d", len(slices.Compact(seen)), sends)
 	}
-}
-
-// Closed is an address of loopback on which nothing listens.
-func Closed(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strings.TrimSpace(l.Addr().String())
 }
