@@ -38,7 +38,11 @@ func (s *Sandbox) listenSMTP() error {
 	if s.startTLS {
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{s.keys.server}, MinVersion: tls.VersionTLS12}
 	}
-	s.run(server.Close, func() error { return server.Serve(l) })
+	s.run(func() error {
+		err := server.Close()
+		_ = l.Close() // the server does not know its listener before Serve has run
+		return err
+	}, func() error { return server.Serve(l) })
 	return nil
 }
 

@@ -283,9 +283,14 @@ func (s *store) clear() {
 	s.announce()
 }
 
-// position is the newest Seq and how often everything was cleared.
-func (s *store) position() (last, cleared int) {
+// position is the range of Seq that is kept (first is after last when nothing
+// is), and how often everything was cleared.
+func (s *store) position() (first, last, cleared int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last, s.cleared
+	first = s.last + 1
+	if len(s.messages) > 0 {
+		first = s.messages[0].Seq
+	}
+	return first, s.last, s.cleared
 }
