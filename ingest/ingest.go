@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
@@ -95,6 +96,7 @@ func New(o Options) http.Handler {
 		keys:    newKeyring(o.Auth),
 		metrics: newMetrics(o.Registry),
 		bodies:  newBodies(int64(o.Ingest.MaxBody), o.BodyTimeout),
+		outage:  rate.Sometimes{Interval: time.Second},
 	}
 	s.routes()
 	return s
@@ -108,6 +110,7 @@ type server struct {
 	keys    *keyring
 	metrics *metrics
 	bodies  *bodies
+	outage  rate.Sometimes // bounds the log while the store is away
 }
 
 // routes names every call of the API and the scope that it takes.
@@ -140,10 +143,14 @@ type handler func(w http.ResponseWriter, r *http.Request, who *caller) error
 func (s *server) handle(pattern string, scope config.Scope, h handler) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		who, err := s.keys.admit(w.Header(), r, scope, s.Clock())
-		if err == nil {
-			err = h(w, r, who)
-		}
 		if err != nil {
+			if scope == config.ScopeSend {
+				s.metrics.failed(err)
+			}
+			s.fail(w, r, err)
+			return
+		}
+		if err := h(w, r, who); err != nil {
 			s.fail(w, r, err)
 		}
 	})
@@ -168,11 +175,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(a, r)
 }
 
-// fail writes err as a problem, and logs what is our own fault.
+// fail writes err as a problem, and logs what is our own fault. While the
+// store is away every call fails alike, so one line a second says it.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
-	if p.Status >= 500 {
+	log := func() {
 		s.Logger.Error("a call failed", "pattern", r.Pattern, "status", p.Status, "error", err)
+	}
+	switch {
+	case p.Status == http.StatusServiceUnavailable:
+		s.outage.Do(log)
+	case p.Status >= 500:
+		log()
 	}
 	writeProblem(w, p)
 }

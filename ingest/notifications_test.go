@@ -183,6 +183,19 @@ func TestWhatTheQueueSaysBecomesTheAnswer(t *testing.T) {
 	}
 }
 
+func TestAnOutageDoesNotFloodTheLog(t *testing.T) {
+	f := start(t, nil)
+	f.queue.fail = fmt.Errorf("dial: %w", queue.ErrUnavailable)
+	begun := time.Now()
+	for range 50 {
+		f.call("POST", "/v1/notifications", shipped).wantProblem(t, 503, "unavailable")
+	}
+	lines, most := strings.Count(f.logs.String(), "a call failed"), 1+int(time.Since(begun)/time.Second)
+	if lines < 1 || lines > most || !strings.Contains(f.logs.String(), "dial") {
+		t.Errorf("50 failures made %d lines, want 1 to %d that say why:\n%s", lines, most, f.logs)
+	}
+}
+
 func TestAFullLaneIs429AndTheOthersGoOn(t *testing.T) {
 	f := start(t, nil)
 	f.queue.full = map[notice.Lane]time.Duration{notice.LaneNormal: 1500 * time.Millisecond}

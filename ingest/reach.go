@@ -60,12 +60,11 @@ func (c reach) media() []notice.Medium {
 // checkAsked holds the i-th of the asked channels against the template and
 // what is on.
 func (c reach) checkAsked(i int, m notice.Medium, r *refusal) {
-	at := "/channels/" + strconv.Itoa(i)
 	if c.tpl != nil && !c.tpl.Renders(m) {
-		r.add(kindInvalid, at, fmt.Sprintf("the template %q has no part for %q: it renders %s", c.n.Template, m, join(c.tpl.Channels())))
+		r.add(kindInvalid, "/channels/"+strconv.Itoa(i), fmt.Sprintf("the template %q has no part for %q: it renders %s", c.n.Template, m, join(c.tpl.Channels())))
 	}
 	if !c.isOn(m) {
-		r.add(kindChannelOff, at, fmt.Sprintf("the channel %q is off here: its section is missing from the gateway's configuration", m))
+		r.add(kindChannelOff, "/channels/"+strconv.Itoa(i), fmt.Sprintf("the channel %q is off here: its section is missing from the gateway's configuration", m))
 	}
 }
 

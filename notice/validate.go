@@ -85,14 +85,17 @@ func (n *Notification) checkHow(f *Faults) {
 }
 
 func (n *Notification) checkMedium(i int, m Medium, f *Faults) {
-	at := "/channels/" + strconv.Itoa(i)
+	detail := ""
 	switch {
 	case !m.Valid():
-		f.Add(at, unknownWord("channel", string(m), words(Media())))
+		detail = unknownWord("channel", string(m), words(Media()))
 	case slices.Contains(n.Channels[:i], m):
-		f.Add(at, fmt.Sprintf("%q stands twice: keep one", m))
+		detail = fmt.Sprintf("%q stands twice: keep one", m)
 	case n.Content != nil && !n.Content.Has(m):
-		f.Add(at, fmt.Sprintf("content has no %s part: add /content/%s or leave %q out", m, m, m))
+		detail = fmt.Sprintf("content has no %s part: add /content/%s or leave %q out", m, m, m)
+	}
+	if detail != "" {
+		f.Add("/channels/"+strconv.Itoa(i), detail)
 	}
 }
 
