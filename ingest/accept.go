@@ -9,18 +9,28 @@ import (
 	"github.com/carillonhq/carillon/templates"
 )
 
-// accept checks a decoded notification against everything that is known at
-// the door and completes it. An error is a *Problem with every fault.
-func (s *server) accept(n *notice.Notification, now time.Time) error {
+// Acceptor checks and completes notifications, however they came in: the
+// consumer does with the inbox's what the API does with its callers'.
+type Acceptor struct {
+	Templates Templates
+	// EnabledChannels are those that have an adapter; what needs another is
+	// refused.
+	EnabledChannels map[notice.Channel]bool
+}
+
+// Accept checks a decoded notification against everything that is known at
+// the door, and completes it from its template. An error is a *Problem with
+// every fault, and its words name each.
+func (c Acceptor) Accept(n *notice.Notification, now time.Time) error {
 	var r refusal
 	r.addAll(kindInvalid, n.Validate(now))
-	tpl := s.template(n.Template, &r)
+	tpl := c.template(n.Template, &r)
 	if tpl != nil {
 		_, faults := tpl.CheckData(dataOf(n))
 		r.addAll(kindData, faults)
 	}
 	if r.faults == nil && (tpl != nil || n.Content != nil) {
-		reach{n, tpl, s.EnabledChannels}.check(&r)
+		reach{n, tpl, c.EnabledChannels}.check(&r)
 	}
 	if r.faults != nil {
 		return r.problem()
@@ -30,11 +40,11 @@ func (s *server) accept(n *notice.Notification, now time.Time) error {
 }
 
 // template finds a notification's template, nil when it has none.
-func (s *server) template(name string, r *refusal) *templates.Template {
+func (c Acceptor) template(name string, r *refusal) *templates.Template {
 	if name == "" {
 		return nil
 	}
-	catalogue := s.Templates.Current()
+	catalogue := c.Templates.Current()
 	tpl, ok := catalogue.Template(name)
 	if !ok {
 		r.add(kindTemplate, "/template", noTemplate(name, catalogue.Names()))

@@ -189,7 +189,7 @@ func (s *server) routeEvent(e *notice.CloudEvent, who *caller, now time.Time) ([
 	admissions := make([]queue.Admission, 0, len(notifications))
 	for i := range notifications {
 		n := &notifications[i]
-		if err := s.accept(n, now); err != nil {
+		if err := s.door.Accept(n, now); err != nil {
 			return nil, routed(i, err)
 		}
 		if err := s.room(n.Priority); err != nil {

@@ -70,9 +70,7 @@ type Options struct {
 	Profiles     Profiles     // nil: /v1/recipients answers 404
 	Suppressions Suppressions // nil: /v1/suppressions answers 404
 	Eraser       Eraser       // nil: erasing a person leaves the records of their notifications to expire
-	// EnabledChannels are those that have an adapter; what needs another is
-	// refused.
-	EnabledChannels map[notice.Channel]bool
+	EnabledChannels map[notice.Channel]bool // see Acceptor
 	BodyTimeout     time.Duration         // how long a client may take to send a body; 0: 20 s
 	Registry        prometheus.Registerer // nil: metrics are kept but not registered
 	Clock           func() time.Time      // nil: time.Now
@@ -92,6 +90,7 @@ func New(o Options) http.Handler {
 	}
 	s := &server{
 		Options: o,
+		door:    Acceptor{Templates: o.Templates, EnabledChannels: o.EnabledChannels},
 		mux:     http.NewServeMux(),
 		keys:    newKeyring(o.Auth),
 		metrics: newMetrics(o.Registry),
@@ -106,6 +105,7 @@ func New(o Options) http.Handler {
 // guard themselves.
 type server struct {
 	Options
+	door    Acceptor
 	mux     *http.ServeMux
 	keys    *keyring
 	metrics *metrics

@@ -67,7 +67,7 @@ func (s *server) admission(body []byte, who *caller, now time.Time) (admission, 
 	if err != nil {
 		return admission{}, misdirected(body, err)
 	}
-	if err := s.accept(&n, now); err != nil {
+	if err := s.door.Accept(&n, now); err != nil {
 		return admission{}, err
 	}
 	if err := s.room(n.Priority); err != nil {

@@ -472,3 +472,16 @@ func TestTheAnswerIsWhatAJSONEncoderWouldWrite(t *testing.T) {
 		t.Errorf("got %q %q, want %s", r.header.Get("Content-Type"), r.body, want)
 	}
 }
+
+func TestTheAcceptorSaysEveryFaultInOneLine(t *testing.T) {
+	door := ingest.Acceptor{Templates: loadCatalogue(t), EnabledChannels: map[notice.Channel]bool{notice.ChannelEmail: true}}
+	n := notice.Notification{Template: "order-shiped", To: notice.Recipient{Email: "nobody"}}
+	err := door.Accept(&n, testNow)
+	if err == nil || !strings.Contains(err.Error(), `/to/email: "nobody" cannot be`) || !strings.Contains(err.Error(), `/template: there is no template "order-shiped"`) {
+		t.Errorf("got %v", err)
+	}
+	n = notice.Notification{Template: "welcome", To: notice.Recipient{User: "u"}}
+	if err := door.Accept(&n, testNow); err != nil || n.Category != "account" || n.Priority != notice.LaneCritical {
+		t.Errorf("got %v, completed to %+v", err, n)
+	}
+}

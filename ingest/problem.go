@@ -128,11 +128,14 @@ func (k kind) problem(detail string, faults ...notice.Fault) *Problem {
 	return &Problem{Type: problemBase + string(k), Title: title, Status: status, Detail: detail, Errors: faults}
 }
 
-// Error is what the log says of the problem.
+// Error is the problem in one line, with every fault and, for us alone, the
+// cause.
 func (p *Problem) Error() string {
 	switch {
 	case p.cause != nil:
 		return p.cause.Error()
+	case len(p.Errors) > 0:
+		return notice.Faults(p.Errors).Error()
 	case p.Detail != "":
 		return p.Detail
 	}
