@@ -61,20 +61,20 @@ type Templates interface {
 
 // Options are what the API is made of. Queue and Templates are required.
 type Options struct {
-	Ingest       config.Ingest
-	Auth         config.Auth
-	Queue        Queue
-	DeadLetters  DeadLetters // nil: /v1/dead answers 404
-	Templates    Templates
-	Router       Router       // nil: every event is ignored
-	Profiles     Profiles     // nil: /v1/recipients answers 404
-	Suppressions Suppressions // nil: /v1/suppressions answers 404
-	Eraser       Eraser       // nil: erasing a person leaves the records of their notifications to expire
+	Ingest          config.Ingest
+	Auth            config.Auth
+	Queue           Queue
+	DeadLetters     DeadLetters // nil: /v1/dead answers 404
+	Templates       Templates
+	Router          Router                  // nil: every event is ignored
+	Profiles        Profiles                // nil: /v1/recipients answers 404
+	Suppressions    Suppressions            // nil: /v1/suppressions answers 404
+	Eraser          Eraser                  // nil: erasing a person leaves the records of their notifications to expire
 	EnabledChannels map[notice.Channel]bool // see Acceptor
-	BodyTimeout     time.Duration         // how long a client may take to send a body; 0: 20 s
-	Registry        prometheus.Registerer // nil: metrics are kept but not registered
-	Clock           func() time.Time      // nil: time.Now
-	Logger          *slog.Logger          // nil: slog.Default
+	BodyTimeout     time.Duration           // how long a client may take to send a body; 0: 20 s
+	Registry        prometheus.Registerer   // nil: metrics are kept but not registered
+	Clock           func() time.Time        // nil: time.Now
+	Logger          *slog.Logger            // nil: slog.Default
 }
 
 // New makes the API's handler. It starts no goroutine and needs no closing.
