@@ -24,6 +24,7 @@ func main() {
 
 // commands is the command line: one line a command, each in a file of its own.
 type commands struct {
+	Dev     devCmd     `cmd:"" help:"Everything in one process, with a sandbox in place of every provider."`
 	Ingest  ingestCmd  `cmd:"" help:"Serve the HTTP ingest API."`
 	Consume consumeCmd `cmd:"" help:"Work the queue: plan, render, throttle and send."`
 	Dead    deadCmd    `cmd:"" help:"List, show, redrive or purge dead letters."`

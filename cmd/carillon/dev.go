@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/carillonhq/carillon/channels/sandbox"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/examples"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/templates/preview"
+)
+
+// devCmd is `carillon dev`.
+type devCmd struct {
+	Listen    string `default:"127.0.0.1:8080" help:"Where everything is served."`
+	RedisURL  string `name:"redis" placeholder:"URL" help:"A Redis to use in place of the embedded one, as redis://127.0.0.1:6379/0."`
+	Example   string `default:"shop" enum:"shop,github" help:"What to show: shop, or github, which replays real events and prints what became of them."`
+	Catalogue string `placeholder:"DIR" help:"A catalogue of your own in place of the example's."`
+	Exit      bool   `help:"With --example github: end once the events are replayed."`
+}
+
+// Help is the command's example.
+func (devCmd) Help() string {
+	return "Everything in one process: embedded Redis, API, consumer, and a sandbox in place of every provider.\n\n" +
+		"Example:\n\n    carillon dev --example github"
+}
+
+// Run serves until it is told to stop.
+func (c devCmd) Run(a *app) error {
+	if err := onLoopback(c.Listen); err != nil {
+		return usage(err)
+	}
+	example, _ := examples.Find(c.Example) // kong has checked the name
+	d := &dev{devCmd: c, app: a, example: example, log: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	defer d.close()
+	if err := d.open(); err != nil {
+		return err
+	}
+	return d.serve()
+}
+
+// onLoopback refuses an address that others can reach: dev asks nobody for a
+// key.
+func onLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("--listen: %q is no address: write it as 127.0.0.1:8080", address)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--listen: %q is not on loopback, and dev has no keys: use 127.0.0.1, or `carillon ingest` with auth.keys", address)
+	}
+	return nil
+}
+
+// dev is everything in one process.
+type dev struct {
+	devCmd
+	*app
+	example  examples.Example
+	log      *slog.Logger
+	sandbox  *sandbox.Sandbox
+	gateway  *gateway
+	consumer *consumer
+	embedded bool // the Redis is inside this process
+	closers  []func()
+}
+
+func (d *dev) close() {
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		d.closers[i]()
+	}
+}
+
+func (d *dev) onClose(f func()) { d.closers = append(d.closers, f) }
+
+// open starts the sandbox, the embedded Redis and the gateway's parts.
+func (d *dev) open() (err error) {
+	if d.sandbox, err = sandbox.Start(d.ctx, sandbox.Options{Logger: d.log, Keep: 2000}); err != nil {
+		return fmt.Errorf("starting the sandbox: %w", err)
+	}
+	d.onClose(func() { d.sandbox.Close() })
+	if d.RedisURL == "" {
+		if d.RedisURL, err = d.embedRedis(); err != nil {
+			return err
+		}
+	}
+	cfg, err := d.config()
+	if err != nil {
+		return err
+	}
+	if d.gateway, err = openGateway(d.ctx, cfg, d.log); err != nil {
+		return err
+	}
+	d.onClose(d.gateway.close)
+	if err := d.gateway.queue.Ready(); err != nil {
+		return queueError(err)
+	}
+	if d.consumer, err = d.gateway.newConsumer(consumerName(), d.gateway.enabled, time.Second); err != nil {
+		return err
+	}
+	d.onClose(d.consumer.close)
+	return d.register(demoUser, "Ada Lovelace", "ada@example.com", "de")
+}
+
+// embedRedis starts a Redis inside this process and returns its address.
+func (d *dev) embedRedis() (string, error) {
+	m := miniredis.NewMiniRedis()
+	m.ClockTTL(true) // or nothing would ever expire
+	if err := m.Start(); err != nil {
+		return "", fmt.Errorf("starting the embedded Redis: %w", err)
+	}
+	d.onClose(m.Close)
+	d.embedded = true
+	return "redis://" + m.Addr() + "/0", nil
+}
+
+// config is the defaults, the sandbox's channels, and the example's routes and
+// caps.
+func (d *dev) config() (*config.Config, error) {
+	cfg := config.Default()
+	if d.example.Config != nil {
+		// The example's own file names its catalogue and its relay; here both
+		// are replaced, so only what it says of events is taken.
+		parsed, err := config.Parse(d.example.Name+"/carillon.yaml", d.example.Config, nil)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Routes, cfg.Throttle = parsed.Routes, parsed.Throttle
+	}
+	cfg.Redis.URL = config.NewURL(d.RedisURL)
+	cfg.Queue.Partitions = 2
+	cfg.Ingest.Listen, cfg.Auth.Disabled = d.Listen, true
+	cfg.Channels = d.sandbox.Section()
+	cfg.Retry.Schedule = devSchedule()
+	dir, err := d.catalogueDir()
+	cfg.Templates.Dir = dir
+	return cfg, err
+}
+
+// devSchedule retries within the patience of somebody who watches.
+func devSchedule() (waits []config.Duration) {
+	for _, w := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, time.Minute} {
+		waits = append(waits, config.Duration(w))
+	}
+	return waits
+}
+
+// catalogueDir is the folder to serve templates from: the given one, or a copy
+// of the example's that may be edited while dev runs.
+func (d *dev) catalogueDir() (string, error) {
+	if d.Catalogue != "" {
+		return d.Catalogue, nil
+	}
+	dir, err := os.MkdirTemp("", "carillon-dev-")
+	if err != nil {
+		return "", fmt.Errorf("a folder for the example's catalogue: %w", err)
+	}
+	d.onClose(func() { os.RemoveAll(dir) })
+	if err := os.CopyFS(dir, d.example.Catalogue); err != nil {
+		return "", fmt.Errorf("unpacking the example's catalogue: %w", err)
+	}
+	return dir, nil
+}
+
+// demoUser is whom the printed command line notifies.
+const demoUser = "ada"
+
+// register stores a profile with an address of every kind at the sandbox.
+func (d *dev) register(user, name, email, locale string) error {
+	p := &recipients.Profile{Email: email, Name: name, Locale: locale, Timezone: "Europe/Berlin",
+		Devices: []recipients.Device{
+			{Platform: notice.PlatformIOS, Token: deviceToken(user)},
+			{Platform: notice.PlatformAndroid, Token: "sandbox-android-" + user},
+		},
+		Webhooks: []notice.Webhook{{URL: d.sandbox.WebhookURL + "/hooks/" + user, Secret: d.sandbox.WebhookSecret}},
+	}
+	if err := d.gateway.people.Put(d.ctx, defaultTenant, user, p); err != nil {
+		return fmt.Errorf("registering the recipient %s: %w", user, err)
+	}
+	return nil
+}
+
+// deviceToken is an iOS token that stays the same for a user.
+func deviceToken(user string) string {
+	hex := fmt.Sprintf("%x", user)
+	return strings.Repeat(hex, 64/len(hex)+1)[:64]
+}
+
+// serve runs the consumer and the pages until ctx ends, or the replay does.
+func (d *dev) serve() error {
+	ctx, cancel := context.WithCancel(d.ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { d.consumer.run(ctx) })
+	var replayed error
+	err := serve(ctx, time.Second, func(at []string) {
+		d.printWelcome(at[0])
+		if d.example.Events == nil {
+			return
+		}
+		running.Go(func() {
+			if replayed = d.replay(ctx, at[0]); d.Exit || replayed != nil {
+				cancel()
+			}
+		})
+	}, listener{"everything", "--listen", d.Listen, d.handler()})
+	cancel()
+	running.Wait()
+	if errors.Is(replayed, context.Canceled) {
+		replayed = nil // somebody pressed Ctrl-C before the end
+	}
+	return errors.Join(err, replayed)
+}
+
+// handler mounts everything on one address.
+func (d *dev) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", d.gateway.ingestHandler())
+	inbox := http.StripPrefix("/dev/inbox", d.sandbox.Handler())
+	mux.Handle("/dev/inbox", inbox)
+	mux.Handle("/dev/inbox/", inbox)
+	mux.Handle("/dev/preview", http.RedirectHandler("/dev/preview/", http.StatusPermanentRedirect))
+	mux.Handle("/dev/preview/", http.StripPrefix("/dev/preview", preview.Handler(d.gateway.catalogue)))
+	mux.Handle("GET /{$}", http.RedirectHandler("/dev/inbox/", http.StatusFound))
+	admin := d.gateway.adminHandler(d.consumer.describe)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/debug/pprof/"} {
+		mux.Handle(path, admin)
+	}
+	return mux
+}
+
+// printWelcome says where everything is, and how to send the first message.
+func (d *dev) printWelcome(address string) {
+	base := "http://" + address
+	store := "The queue is an embedded Redis that keeps nothing on disk: what waits is lost when this ends (--redis URL uses a real one)."
+	if !d.embedded {
+		store = "The queue is at " + config.NewURL(d.RedisURL).String() + "."
+	}
+	fmt.Fprintf(d.stdout, `Carillon is ready: everything in one process, and nothing leaves this machine.
+
+  inbox      %[1]s/dev/inbox      every message, as its recipient sees it
+  preview    %[1]s/dev/preview    the templates of %[2]s
+  API        %[1]s/v1/notifications
+  metrics    %[1]s/metrics
+
+%[3]s
+`, base, d.gateway.cfg.Templates.Dir, store)
+	if d.example.Requests != nil {
+		fmt.Fprintf(d.stdout, "\nThis sends an email, two pushes and a webhook:\n\n%s\n\n", d.firstRequest(base))
+	}
+}
+
+// firstRequest is a command line that works as pasted.
+func (d *dev) firstRequest(base string) string {
+	body := `{"template":"order-shipped","to":{"user":"` + demoUser + `"},"data":{"order":"A-1042","carrier":"DHL","tracking_url":"https://track.example/00340434161094","items":["Earl Grey","Brass bell"]}}`
+	return "curl -s " + base + "/v1/notifications -H 'Content-Type: application/json' -d '" + body + "'"
+}
