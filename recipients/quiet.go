@@ -27,28 +27,29 @@ func (q *QuietHours) Excepts(lane notice.Lane, category string) bool {
 // on the days when clocks change: an hour that comes twice is quiet both times,
 // and a boundary in an hour that is left out is the moment at which the clock
 // jumps. Hours that cannot be read, or that begin and end at the same time, are
-// never quiet.
+// never quiet, and then end is now.
 func (q *QuietHours) Until(now time.Time, zone *time.Location) (end time.Time, quiet bool) {
 	from, errFrom := parseClock(q.From)
 	to, errTo := parseClock(q.To)
 	if errFrom != nil || errTo != nil || from == to {
-		return time.Time{}, false
+		return now, false
 	}
 	nights := 0
 	if to < from {
 		nights = 1
 	}
 	year, month, day := now.In(zone).Date()
-	// The hours that began yesterday may last until today, and where clocks
-	// went back over midnight even tomorrow's date has been before.
-	for _, shift := range [...]int{-1, 0, 1} {
-		begin := from.on(year, month, day+shift, zone).first
-		end = to.on(year, month, day+shift+nights, zone).last
-		if !now.Before(begin) && now.Before(end) {
-			return end, true
+	// The hours that began yesterday may last until today. Those of two days
+	// meet where a whole day is left out (Samoa, 30 December 2011).
+	until := now
+	for shift := -1; ; shift++ {
+		if begin := from.on(year, month, day+shift, zone).first; until.Before(begin) {
+			return until, until.After(now)
+		}
+		if end := to.on(year, month, day+shift+nights, zone).last; until.Before(end) {
+			until = end
 		}
 	}
-	return time.Time{}, false
 }
 
 func (q *QuietHours) check(at string, f *notice.Faults) {

@@ -13,6 +13,7 @@ import (
 //
 //	{namespace:partition}:c:<rule>:<tenant>:<user>   ZSET of a user's deliveries under a cap: id → ms at which it goes
 //	{namespace:channel}:consumers                    ZSET of a channel's consumers: name → ms of the last beat, by Redis's clock
+//	{namespace:channel}:heard                        ZSET of the same: name → ms of the beat whose answer it goes by
 
 // Partitioner tells which partition holds what belongs to a user. The same
 // function must serve every room, or a user's state falls apart.
@@ -25,9 +26,11 @@ func (k keys) cap(partition int, rule, tenant, user string) string {
 	return "{" + k.namespace + ":" + strconv.Itoa(partition) + "}:c:" + rule + ":" + escape(tenant) + ":" + user
 }
 
-// consumers is the key under which a channel's consumers are counted.
-func (k keys) consumers(c notice.Channel) string {
-	return "{" + k.namespace + ":" + string(c) + "}:consumers"
+// consumers are the keys under which a channel's consumers are counted, as
+// share.lua takes them.
+func (k keys) consumers(c notice.Channel) []string {
+	tag := "{" + k.namespace + ":" + string(c) + "}:"
+	return []string{tag + "consumers", tag + "heard"}
 }
 
 // escape keeps the colon that ends a tenant from being mistaken for one

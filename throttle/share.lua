@@ -2,22 +2,37 @@
 -- out of it. Moments are Redis's own, since they are compared across consumers.
 --
 -- KEYS[1]  ZSET of the channel's consumers: name → ms of the last beat
+-- KEYS[2]  ZSET of what they go by: name → ms of the last beat whose answer the
+--          consumer has made its share of
 -- ARGV     the consumer's name; the ms without a beat after which one is gone;
---          the ms at which it joined, as an earlier beat answered it, or 0
--- Returns  how many consumers are live, this one among them; the ms at which it
---          joined; 1 when each other one has beaten since, and so counts it too
+--          the ms at which it joined, and those of the last beat whose answer
+--          it goes by, as earlier beats answered them, or 0
+-- Returns  the ms of this beat; how many consumers are live, this one among
+--          them; the ms at which it joined; 1 when every other one goes by an
+--          answer that counts it
 
-local name, lifetime, joined = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local beats, heard = KEYS[1], KEYS[2]
+local name, life, joined, applied = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local function ms(t) return string.format('%.0f', t) end
 
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - lifetime))
-if not redis.call('ZSCORE', KEYS[1], name) then joined = now end
-redis.call('ZADD', KEYS[1], string.format('%.0f', now), name)
-redis.call('PEXPIRE', KEYS[1], lifetime * 10)
-
-local settled, oldest = 1, redis.call('ZRANGE', KEYS[1], 0, 1, 'WITHSCORES')
-for i = 1, #oldest, 2 do
-  if oldest[i] ~= name and tonumber(oldest[i + 1]) <= joined then settled = 0 end
+redis.call('ZREMRANGEBYSCORE', beats, '-inf', ms(now - life))
+redis.call('ZREMRANGEBYSCORE', heard, '-inf', ms(now - 10 * life))
+if not redis.call('ZSCORE', beats, name) then
+  -- A new one has no share yet. One that was forgotten has: it goes by an
+  -- answer that is older than anybody's joining.
+  applied = joined == 0 and ms(now) or '0'
+  joined = now
 end
-return {redis.call('ZCARD', KEYS[1]), joined, settled}
+redis.call('ZADD', beats, ms(now), name)
+redis.call('ZADD', heard, applied, name)
+redis.call('PEXPIRE', beats, 10 * life)
+redis.call('PEXPIRE', heard, 10 * life)
+
+local live, settled = redis.call('ZRANGE', beats, 0, -1), 1
+for _, other in ipairs(live) do
+  local by = tonumber(redis.call('ZSCORE', heard, other) or 0)
+  if other ~= name and by <= joined then settled = 0 end
+end
+return {now, #live, joined, settled}
