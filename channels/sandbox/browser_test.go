@@ -5,80 +5,26 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/carillonhq/carillon/channels/sandbox"
 	"github.com/carillonhq/carillon/notice"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
-// browser starts a real Chromium for the length of a test, closed by the
-// test's deadline at the latest.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CARILLON_SKIP_BROWSER") == "1" {
-			t.Skip("no chromium on the path, and CARILLON_SKIP_BROWSER=1")
-		}
-		t.Fatal("this test needs chromium on the path: apt-get install chromium, or set CARILLON_SKIP_BROWSER=1 to do without")
+func TestPageInARealBrowser(t *testing.T) {
+	chromium := launch(t)
+	for name, test := range map[string]func(*testing.T, context.Context){
+		"hostile content never runs":                        hostileContentNeverRuns,
+		"messages appear live as their recipient sees them": messagesAppearLive,
+		"the misbehave form tells the stand-in":             misbehaveFormTells,
+		"the keyboard is enough, and a phone's screen":      keyboardOnAPhone,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, chromium) })
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.UserDataDir(t.TempDir()))
-	deadline, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	allocator, stop := chromedp.NewExecAllocator(deadline, options...)
-	t.Cleanup(stop)
-	ctx, quit := chromedp.NewContext(allocator)
-	t.Cleanup(quit)
-	t.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // waits until the browser has ended
-	return ctx
-}
-
-// steps runs actions in the browser, or ends the test.
-func steps(t *testing.T, ctx context.Context, actions ...chromedp.Action) {
-	t.Helper()
-	if err := chromedp.Run(ctx, actions...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// until waits for a condition on the page.
-func until(condition string) chromedp.Action {
-	return chromedp.Poll(condition, nil, chromedp.WithPollingTimeout(10*time.Second), chromedp.WithPollingInterval(20*time.Millisecond))
-}
-
-// text reads what an element says.
-func text(t *testing.T, ctx context.Context, selector string) string {
-	t.Helper()
-	var got string
-	steps(t, ctx, chromedp.Text(selector, &got, chromedp.ByQuery))
-	return got
-}
-
-// watch gathers whatever the page complains of.
-func watch(ctx context.Context, complaint func(string)) {
-	chromedp.ListenTarget(ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			complaint("exception: " + e.ExceptionDetails.Error())
-		case *runtime.EventConsoleAPICalled:
-			complaint("console: " + string(e.Type))
-		case *page.EventJavascriptDialogOpening:
-			complaint("dialog: " + e.Message)
-		}
-	})
 }
 
 // trap is a server that nothing on the page may ever ask.
@@ -89,11 +35,12 @@ func trap(t *testing.T) (url string, asked *atomic.Int32) {
 	return server.URL, asked
 }
 
-// hostile is markup that tries every usual way to run or to phone home.
+// hostile is markup that tries every usual way to run or to phone home. The
+// link covers all of it, so that a click anywhere is a click on it.
 func hostile(trap string) string {
 	return strings.ReplaceAll(`<script>top.pwned=1;parent.pwned=1;fetch('TRAP/script')</script>`+
 		`<img src=x onerror="top.pwned=2"><img src="TRAP/image"><svg onload="top.pwned=3"></svg>`+
-		`<a id="a" href="javascript:top.pwned=4" style="position:fixed;inset:0">click</a>`+
+		`<a href="javascript:top.pwned=4" style="position:fixed;inset:0;z-index:9;background:#c00">click</a>`+
 		`<iframe srcdoc="<script>top.pwned=5</script>"></iframe><iframe src="TRAP/frame"></iframe>`+
 		`<link rel="stylesheet" href="TRAP/style"><style>@import 'TRAP/import';body{background:url(TRAP/background)}</style>`+
 		`<form action="TRAP/form"><button autofocus onfocus="top.pwned=6">x</button></form>`+
@@ -101,71 +48,62 @@ func hostile(trap string) string {
 		`<object data="TRAP/object"></object><video src="TRAP/video" autoplay></video>`, "TRAP", trap)
 }
 
-func TestHostileContentNeverRuns(t *testing.T) {
-	box := start(t, sandbox.Options{})
-	base, ctx := mount(t, box), browser(t)
-	trapURL, asked := trap(t)
-	watch(ctx, func(complaint string) { t.Error("the page says ", complaint) })
-	steps(t, ctx, chromedp.Navigate(base), until(`document.querySelector('#live').dataset.state === 'live'`))
-
-	evil := hostile(trapURL)
-	raw := "From: " + evil[:60] + " <a@acme.example>\nSubject: " + evil + "\nMessage-ID: <x@y>\nMIME-Version: 1.0\nContent-Type: text/html\n\n" + evil
+// sendHostile has markup in every field that the page shows: a mail, a
+// webhook, a push and a refusal.
+func sendHostile(t *testing.T, box *sandbox.Sandbox, evil string) {
+	t.Helper()
+	raw := "From: \"" + strings.ReplaceAll(evil[:60], `"`, "") + "\" <a@acme.example>\nSubject: " + evil[:300] +
+		"\nMessage-ID: <x@y>\nMIME-Version: 1.0\nContent-Type: text/html\n\n" + evil
 	if err := mail(box, "ada@example.com", raw); err != nil {
 		t.Fatal(err)
 	}
-	quoted := strings.NewReplacer(`"`, `\"`).Replace(evil)
-	must(t, http.DefaultClient, "POST", box.WebhookURL+"/<script>top.pwned=7</script>", `{"type":"`+quoted+`","`+quoted+`":1}`, map[string]string{"X-Evil": evil})
-	must(t, http.DefaultClient, "POST", box.FCMURL+"/v1/projects/p/messages:send", `{"message":{"token":"`+quoted+`","notification":{"title":"`+quoted+`","body":"`+quoted+`"}}}`, nil)
+	quoted := strings.ReplaceAll(evil, `"`, `\"`)
+	c := client(t, box, false)
+	fcm := box.FCMURL + "/v1/projects/p/messages:send"
+	must(t, c, "POST", box.WebhookURL+"/%3Cscript%3E", `{"type":"`+quoted+`","`+quoted+`":1}`, map[string]string{"X-Evil": evil})
+	must(t, c, "POST", fcm, `{"message":{"token":"`+quoted+`","notification":{"title":"`+quoted+`","body":"`+quoted+`"}}}`, nil)
 	misbehave(t, box, notice.ChannelFCM, sandbox.Behaviour{Status: 500, Reason: evil[:100]})
-	must(t, http.DefaultClient, "POST", box.FCMURL+"/v1/projects/p/messages:send", `{"message":{"token":"`+quoted+`"}}`, nil)
+	must(t, c, "POST", fcm, `{"message":{"token":"`+quoted+`"}}`, nil)
+}
 
-	steps(t, ctx, until(`document.querySelectorAll('.row').length === 3`))
-	for seq := 1; seq <= 3; seq++ {
-		steps(t, ctx, chromedp.Click(fmt.Sprintf(`.row[data-seq="%d"]`, seq), chromedp.ByQuery),
-			until(fmt.Sprintf(`document.querySelector('.row[data-seq="%d"]').getAttribute('aria-current') === 'true'`, seq)))
-		var tabs int
-		steps(t, ctx, chromedp.Evaluate(`document.querySelectorAll('[role=tab]').length`, &tabs))
-		for tab := range tabs {
-			steps(t, ctx, chromedp.Evaluate(fmt.Sprintf(`document.querySelectorAll('[role=tab]')[%d].click()`, tab), nil))
+func hostileContentNeverRuns(t *testing.T, chromium context.Context) {
+	box := start(t, sandbox.Options{})
+	b := open(t, chromium, box, 1200)
+	trapURL, asked := trap(t)
+	sendHostile(t, box, hostile(trapURL))
+	b.until(`document.querySelectorAll('.row').length === 3`)
+	for seq := 3; seq >= 1; seq-- { // the mail last
+		b.click(fmt.Sprintf(`.row[data-seq="%d"]`, seq))
+		b.until(fmt.Sprintf(`document.querySelector('.row[data-seq="%d"]').getAttribute('aria-current') === 'true'`, seq))
+		if !b.is(`document.querySelectorAll('[role=tab]').length >= 3 && [...document.querySelectorAll('[role=tab]')].every((tab) => { tab.click(); return document.querySelector('.pane').textContent !== null })`) {
+			t.Errorf("message %d has too few tabs", seq)
 		}
 	}
-	steps(t, ctx, chromedp.Click(`.row[data-seq="1"]`, chromedp.ByQuery), until(`document.querySelector('[role=tab]').textContent === 'HTML'`),
-		chromedp.Click(`[role=tab]`, chromedp.ByQuery), until(`!!document.querySelector('iframe')`))
-	clickIntoFrame(t, ctx)
+	b.is(`document.addEventListener('load', (event) => { window.frameLoaded = event.target.tagName === 'IFRAME' }, true)`)
+	b.click(`#tab-HTML`)
+	b.until(`window.frameLoaded`)
+	b.do(chromedp.Click(chromedp.CSS(`iframe`))) // its middle, which the link covers
+	b.click(`nav [data-view=refused]`)
+	b.until(`document.querySelectorAll('#refusals tbody tr').length === 1`)
+	b.click(`nav [data-view=misbehave]`)
+	b.click(`nav [data-view=inbox]`)
 
-	var pwned bool
-	var where string
-	steps(t, ctx, chromedp.Evaluate(`'pwned' in window`, &pwned), chromedp.Location(&where))
-	if pwned || where != base || asked.Load() != 0 {
-		t.Errorf("code ran: %v; the page is at %s; %d requests left the page", pwned, where, asked.Load())
+	if b.is(`'pwned' in window`) || !b.is(fmt.Sprintf(`location.href === %q`, b.base)) || asked.Load() != 0 {
+		t.Errorf("code ran: %v, the page left: %v, requests to strangers: %d",
+			b.is(`'pwned' in window`), !b.is(fmt.Sprintf(`location.href === %q`, b.base)), asked.Load())
 	}
-	if got := text(t, ctx, ".head h2"); !strings.Contains(got, "<script>top.pwned=1") {
+	if got := b.text(".head h2"); !strings.Contains(got, "<script>top.pwned=1") {
 		t.Errorf("the subject is not shown as it is: %q", got)
 	}
 }
 
-// clickIntoFrame clicks the javascript: link that covers the mail. The policy
-// is given its time by waiting until the frame has been painted twice.
-func clickIntoFrame(t *testing.T, ctx context.Context) {
-	t.Helper()
-	const settled = `new Promise(done => { const f = document.querySelector('iframe'); const next = () => requestAnimationFrame(() => requestAnimationFrame(done)); f.addEventListener('load', next); setTimeout(next, 300) })`
-	var box struct{ X, Y float64 }
-	steps(t, ctx,
-		chromedp.Evaluate(settled, nil, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }),
-		chromedp.Evaluate(`(() => { const r = document.querySelector('iframe').getBoundingClientRect(); return {X: r.x + 60, Y: r.y + 60} })()`, &box))
-	steps(t, ctx, chromedp.MouseClickXY(box.X, box.Y),
-		chromedp.Evaluate(settled, nil, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
-}
-
-func TestMessagesAppearLiveAsTheirRecipientsSeeThem(t *testing.T) {
+func messagesAppearLive(t *testing.T, chromium context.Context) {
 	box := start(t, sandbox.Options{})
-	base, ctx := mount(t, box), browser(t)
-	watch(ctx, func(complaint string) { t.Error("the page says ", complaint) })
-	steps(t, ctx, chromedp.Navigate(base), until(`document.querySelector('#live').dataset.state === 'live'`),
-		chromedp.Evaluate(`window.notReloaded = true`, nil))
-	if got := text(t, ctx, "#empty"); !strings.Contains(got, "Nothing has arrived yet") || !strings.Contains(got, "curl") {
+	b := open(t, chromium, box, 1200)
+	if got := b.text("#empty"); !strings.Contains(got, "Nothing has arrived yet") || !strings.Contains(got, "curl") {
 		t.Errorf("the empty inbox says %q", got)
 	}
+	b.is(`window.sameDocument = true`)
 	if err := mail(box, "ada@example.com", multipart); err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +112,8 @@ func TestMessagesAppearLiveAsTheirRecipientsSeeThem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	steps(t, ctx, until(`document.querySelectorAll('.row').length === 5 && window.notReloaded`))
-	for _, tc := range []struct{ channel, selector, shows string }{
+	b.until(`document.querySelectorAll('.row').length === 5 && window.sameDocument`)
+	for _, tc := range []struct{ channel, css, shows string }{
 		{"email", ".head", "Grüße"},
 		{"apns", ".push.ios", "Order A-1"},
 		{"fcm", ".push.android", "Hi"},
@@ -183,61 +121,64 @@ func TestMessagesAppearLiveAsTheirRecipientsSeeThem(t *testing.T) {
 		{"webhook", ".pane .code .j-key", `"type"`},
 		{"webhook", ".head .badge.warn", "unsigned"},
 	} {
-		steps(t, ctx, chromedp.Click(`.row[data-channel="`+tc.channel+`"]`, chromedp.ByQuery), chromedp.WaitVisible(tc.selector, chromedp.ByQuery))
-		if got := text(t, ctx, tc.selector); !strings.Contains(got, tc.shows) {
-			t.Errorf("%s shows %q in %s, want %q", tc.channel, got, tc.selector, tc.shows)
-		}
+		b.click(`.row[data-channel="` + tc.channel + `"]`)
+		b.do(chromedp.WaitVisible(chromedp.CSS(tc.css)))
+		b.until(fmt.Sprintf(`document.querySelector(%q).textContent.includes(%q)`, tc.css, tc.shows))
 	}
-	steps(t, ctx, chromedp.Click(`[data-filter=email]`, chromedp.ByQuery), until(`document.querySelectorAll('.row').length === 1`),
-		chromedp.Click(`[data-filter=all]`, chromedp.ByQuery), chromedp.SendKeys(`#search`, "order a-1", chromedp.ByQuery),
-		until(`document.querySelectorAll('.row').length === 1`),
-		chromedp.SetValue(`#search`, "", chromedp.ByQuery), chromedp.Click(`#clear`, chromedp.ByQuery),
-		until(`document.querySelectorAll('.row').length === 0 && !document.querySelector('.head')`))
+	b.click(`[data-filter=email]`)
+	b.until(`document.querySelectorAll('.row').length === 1`)
+	b.click(`[data-filter=all]`)
+	b.fill(`#search`, "order a-1")
+	b.until(`document.querySelectorAll('.row').length === 1`)
+	b.click(`#clear`)
+	b.until(`document.querySelectorAll('.row').length === 0 && !document.querySelector('.head')`)
+	if n := len(box.Messages(sandbox.Filter{})); n != 0 {
+		t.Errorf("Clear left %d messages", n)
+	}
 }
 
-func TestMisbehaveFormTellsTheStandIn(t *testing.T) {
+func misbehaveFormTells(t *testing.T, chromium context.Context) {
 	box := start(t, sandbox.Options{})
-	base, ctx := mount(t, box), browser(t)
-	watch(ctx, func(complaint string) { t.Error("the page says ", complaint) })
-	steps(t, ctx, chromedp.Navigate(base), until(`document.querySelector('#live').dataset.state === 'live'`),
-		chromedp.Click(`nav [data-view=misbehave]`, chromedp.ByQuery),
-		chromedp.SendKeys(`#panel-webhook [name=status]`, "99", chromedp.ByQuery), chromedp.Submit(`#panel-webhook [name=status]`, chromedp.ByQuery),
-		until(`document.querySelector('#panel-webhook .error').textContent.includes('webhook wants 200 to 599')`),
-		chromedp.SetValue(`#panel-webhook [name=status]`, "503", chromedp.ByQuery),
-		chromedp.SendKeys(`#panel-webhook [name=retry_after]`, "30s", chromedp.ByQuery),
-		chromedp.SendKeys(`#panel-webhook [name=times]`, "2"+kb.Enter, chromedp.ByQuery),
-		until(`document.querySelector('#panel-webhook .now').textContent === 'Now answers 503, Retry-After 30s, 2 more times.'`))
+	b := open(t, chromium, box, 1200)
+	b.click(`nav [data-view=misbehave]`)
+	b.fill(`#panel-webhook [name=status]`, "99"+kb.Enter)
+	b.until(`document.querySelector('#panel-webhook .error').textContent.includes('webhook wants 200 to 599')`)
+	b.fill(`#panel-webhook [name=status]`, "503")
+	b.fill(`#panel-webhook [name=retry_after]`, "30s")
+	b.fill(`#panel-webhook [name=times]`, "2"+kb.Enter)
+	b.until(`document.querySelector('#panel-webhook .now').textContent === 'Now answers 503, Retry-After 30s, 2 more times.'`)
 	if got, err := send(t, box, notice.ChannelWebhook); err != nil || got.status != 503 || got.header.Get("Retry-After") != "30" {
 		t.Errorf("the stand-in answers %+v, %v", got, err)
 	}
-	steps(t, ctx, until(`document.querySelector('#refused-count').textContent === '1'`),
-		until(`document.querySelector('#panel-webhook .now').textContent.includes('once more')`),
-		chromedp.Click(`#panel-webhook .quiet`, chromedp.ByQuery),
-		until(`document.querySelector('#panel-webhook .now').textContent === 'Behaves.'`))
+	b.until(`document.querySelector('#refused-count').textContent === '1'`)
+	b.until(`document.querySelector('#panel-webhook .now').textContent.includes('once more')`)
+	b.click(`#panel-webhook .quiet`)
+	b.until(`document.querySelector('#panel-webhook .now').textContent === 'Behaves.'`)
 	if got, err := send(t, box, notice.ChannelWebhook); err != nil || got.status != 200 {
 		t.Errorf("told to behave, the stand-in answers %+v, %v", got, err)
 	}
 }
 
-func TestPageIsUsedByKeyboardAndFitsAPhone(t *testing.T) {
+func keyboardOnAPhone(t *testing.T, chromium context.Context) {
 	box := start(t, sandbox.Options{})
-	base, ctx := mount(t, box), browser(t)
 	for range 2 {
 		if _, err := send(t, box, notice.ChannelAPNs); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var overflow bool
-	steps(t, ctx, emulation.SetDeviceMetricsOverride(360, 740, 1, true), chromedp.Navigate(base),
-		until(`document.querySelectorAll('.row').length === 2`),
-		chromedp.Focus(`.row`, chromedp.ByQuery), chromedp.KeyEvent(kb.ArrowDown),
-		until(`document.activeElement.dataset.seq === '1'`), chromedp.KeyEvent(kb.Enter),
-		chromedp.WaitVisible(`.push.ios`, chromedp.ByQuery), chromedp.WaitNotVisible(`.listing`, chromedp.ByQuery),
-		chromedp.Focus(`[role=tab][aria-selected=true]`, chromedp.ByQuery), chromedp.KeyEvent(kb.ArrowRight),
-		until(`document.activeElement.textContent === 'JSON' && !!document.querySelector('.pane .code')`),
-		chromedp.Evaluate(`document.documentElement.scrollWidth > innerWidth`, &overflow),
-		chromedp.Click(`.back`, chromedp.ByQuery), until(`document.activeElement.dataset.seq === '1'`))
-	if overflow {
-		t.Error("the page is wider than a phone's screen")
+	b := open(t, chromium, box, 360)
+	b.until(`document.querySelectorAll('.row').length === 2`)
+	b.do(chromedp.Focus(chromedp.CSS(`.row`)), chromedp.KeyEvent(kb.ArrowDown))
+	b.until(`document.activeElement.dataset.seq === '1'`)
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(`.push.ios`)), chromedp.WaitNotVisible(chromedp.CSS(`.listing`)))
+	b.do(chromedp.Focus(chromedp.CSS(`[role=tab][aria-selected=true]`)), chromedp.KeyEvent(kb.ArrowRight))
+	b.until(`document.activeElement.textContent === 'JSON' && document.querySelector('.pane .code')`)
+	for _, view := range []string{"misbehave", "refused", "api", "inbox"} {
+		b.click(`nav [data-view=` + view + `]`)
+		if b.is(`document.documentElement.scrollWidth > innerWidth`) {
+			t.Errorf("the %s view is wider than a phone's screen", view)
+		}
 	}
+	b.click(`.back`)
+	b.until(`document.activeElement.dataset.seq === '1'`)
 }
