@@ -80,6 +80,7 @@ func (c *Catalogue) Check() error {
 		var fault Fault
 		switch {
 		case errors.As(k.Err, &fault):
+			fault.Line, fault.Column = max(fault.Line, 1), max(fault.Column, 1)
 			fault.What += where
 			faults = append(faults, fault)
 		case k.Err != nil:

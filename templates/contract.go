@@ -141,76 +141,87 @@ func nullable(s *jsonschema.Schema) bool {
 
 // faults are the values that the parts need and data does not have.
 func (c *contract) faults(data any) notice.Faults {
-	var faults notice.Faults
+	in := inspection{tokens: make([]string, 0, 8)}
 	for _, r := range c.reads {
-		r.follow(data, 0, "/data", &faults)
+		in.read = r
+		in.follow(data, 0)
 	}
-	slices.SortStableFunc(faults, func(a, b notice.Fault) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return slices.CompactFunc(faults, func(a, b notice.Fault) bool { return a.Pointer == b.Pointer })
+	slices.SortStableFunc(in.faults, func(a, b notice.Fault) int { return strings.Compare(a.Pointer, b.Pointer) })
+	return slices.CompactFunc(in.faults, func(a, b notice.Fault) bool { return a.Pointer == b.Pointer })
 }
 
-// follow checks data from the i-th step of r on.
-func (r read) follow(v any, i int, pointer string, faults *notice.Faults) {
-	if i == len(r.path) {
+// inspection follows one read after the other through a notification's data.
+// It keeps the way as tokens, so that data without a fault costs no pointer.
+type inspection struct {
+	read   read
+	tokens []string
+	faults notice.Faults
+}
+
+func (in *inspection) fault(format string, args ...any) {
+	in.faults.Add("/data"+pointerOf(in.tokens), fmt.Sprintf(format, args...)+" ("+in.read.at.String()+")")
+}
+
+// follow checks v from the i-th step of the read on.
+func (in *inspection) follow(v any, i int) {
+	if i == len(in.read.path) {
 		return
 	}
-	if r.path[i] == "*" {
-		r.followAll(v, i, pointer, faults)
+	name := in.read.path[i]
+	if name == "*" {
+		in.followAll(v, i)
 		return
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		faults.Add(pointer, fmt.Sprintf("is %s, but the template reads %q of it (%s): send an object", kindOf(v), r.path[i], r.at))
+		in.fault("is %s: send an object, the template reads %q of it", kindOf(v), name)
 		return
 	}
-	pointer += "/" + escapePointer(r.path[i])
-	next, there := object[r.path[i]]
-	switch {
-	case there && next != nil:
-		r.follow(next, i+1, pointer, faults)
-	case r.absent[i]:
-	case there:
-		faults.Add(pointer, fmt.Sprintf("is null, but the template needs a value (%s)", r.at))
-	default:
-		faults.Add(pointer, fmt.Sprintf("is required: the template needs it (%s)", r.at))
-	}
+	next, there := object[name]
+	in.step(name, next, there, i)
 }
 
-func (r read) followAll(v any, i int, pointer string, faults *notice.Faults) {
+// followAll checks every element of a list.
+func (in *inspection) followAll(v any, i int) {
 	switch list := v.(type) {
 	case []any:
 		for n, item := range list {
-			r.element(item, i, pointer+"/"+strconv.Itoa(n), faults)
+			in.step(strconv.Itoa(n), item, true, i)
 		}
 	case map[string]any:
-		for _, name := range keys(list) {
-			r.element(list[name], i, pointer+"/"+escapePointer(name), faults)
+		for name, item := range list {
+			in.step(name, item, true, i)
 		}
 	case int64, nil:
 	default:
-		faults.Add(pointer, fmt.Sprintf("is %s, but the template goes through it as a list (%s): send an array", kindOf(v), r.at))
+		in.fault("is %s: send an array, the template goes through it as a list", kindOf(v))
 	}
 }
 
-func (r read) element(item any, i int, pointer string, faults *notice.Faults) {
-	if item == nil {
-		if !r.absent[i] {
-			faults.Add(pointer, fmt.Sprintf("is null, but the template needs a value (%s)", r.at))
-		}
-		return
+// step checks the value that the i-th step has led to.
+func (in *inspection) step(token string, v any, there bool, i int) {
+	in.tokens = append(in.tokens, token)
+	switch {
+	case v != nil:
+		in.follow(v, i+1)
+	case in.read.absent[i]:
+	case there:
+		in.fault("is null, but the template needs a value")
+	default:
+		in.fault("is required: the template needs it")
 	}
-	r.follow(item, i+1, pointer, faults)
+	in.tokens = in.tokens[:len(in.tokens)-1]
 }
 
 func escapePointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }
 
 // belowData takes a pointer that starts with /data apart.
 func belowData(pointer string) []string {
 	tokens := strings.Split(strings.TrimPrefix(pointer, "/data"), "/")[1:]
 	for i, token := range tokens {
-		tokens[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
+		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
 	}
 	return tokens
 }

@@ -50,7 +50,7 @@ func decodeData(data jsontext.Value, floats func(float64) any) (any, error) {
 	if len(data) == 0 {
 		return map[string]any{}, nil
 	}
-	d := decoder{jsontext.NewDecoder(bytes.NewReader(data)), floats}
+	d := decoder{jsontext.NewDecoder(bytes.NewBuffer(data)), floats}
 	v, err := d.value(0)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
-	"io"
 )
 
 // maxSteps bounds the loop rounds and partial calls of one part. A part that
@@ -47,7 +46,7 @@ func (o *output) reset() {
 // prepare makes the HTML engine do its escaping now, where a fault in the
 // part's HTML is found, and not at the first rendering.
 func (p *program) prepare() error {
-	err := p.exec.Execute(io.Discard, map[string]any{})
+	err := p.exec.Execute(&output{}, map[string]any{})
 	var escaping *htmltemplate.Error
 	if errors.As(err, &escaping) {
 		return err

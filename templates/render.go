@@ -155,7 +155,7 @@ func (e *execution) content(m notice.Medium) (c notice.Content) {
 	case notice.MediumPush:
 		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData)}
 		if c.Push.Data != nil && c.Push.Data.Kind() != '{' {
-			e.err = fmt.Errorf("%s:1:1: the result is no JSON object, which push data must be", e.group.parts[partPushData].file)
+			e.err = Fault{File: e.group.parts[partPushData].file, What: "the result is no JSON object, which push data must be"}
 		}
 	case notice.MediumWebhook:
 		c.Webhook = e.json(partWebhook)
@@ -214,7 +214,7 @@ func notJSON(file, text string) error {
 		}
 	}
 	at := positionAt(file, text, int(decoder.InputOffset()))
-	return fmt.Errorf("%s:1:1: the result is no JSON (it ends being so after line %d, column %d of it): write values as {{json .data.order}}", file, at.line, at.column)
+	return Fault{File: file, What: fmt.Sprintf("the result is no JSON (it ends being so after line %d, column %d of it): write values as {{json .data.order}}", at.line, at.column)}
 }
 
 // defaultBody is a webhook's body without webhook.json, in the shape that

@@ -159,7 +159,7 @@ func alternatives(e *jsonschema.ValidationError) string {
 		var f notice.Faults
 		describe(nil, leaf, &f)
 		for _, fault := range f {
-			wants = append(wants, strings.TrimPrefix(fault.Pointer+" ", "/data"+pointerOf(e.InstanceLocation)+" ")+fault.Detail)
+			wants = append(wants, fault.Pointer+" "+fault.Detail)
 		}
 	}
 	if len(wants) == 0 || len(wants) > 6 {

@@ -102,7 +102,23 @@ func (w *walker) at(n parse.Node) position {
 	line, column, _ := strings.Cut(rest, ":")
 	l, _ := strconv.Atoi(line)
 	c, _ := strconv.Atoi(column)
-	return position{file, l, c + 1}
+	return position{file, l, max(c-lead(n), 0) + 1}
+}
+
+// lead is how far before its position a node begins: the parser places a
+// chain like .data.order at its second field.
+func lead(n parse.Node) int {
+	switch n := n.(type) {
+	case *parse.FieldNode:
+		if len(n.Ident) > 1 {
+			return len(n.Ident[0]) + 1
+		}
+	case *parse.VariableNode:
+		if len(n.Ident) > 1 {
+			return len(n.Ident[0])
+		}
+	}
+	return 0
 }
 
 func (w *walker) list(s scope, list *parse.ListNode) {
