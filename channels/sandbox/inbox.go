@@ -147,7 +147,11 @@ func (s *Sandbox) listMessages(w http.ResponseWriter, r *http.Request) {
 
 // summary is m as a line of the list.
 func (m Message) summary() Message {
-	text, _ := clip(m.Text, 200, false)
+	text := m.Text
+	if m.Channel == notice.ChannelWebhook {
+		text = m.Raw
+	}
+	text, _ = clip(text, 200, false)
 	return Message{
 		Seq: m.Seq, Channel: m.Channel, ID: m.ID, At: m.At, To: m.To, From: m.From,
 		Title: m.Title, Text: text, Verified: m.Verified, Note: m.Note,
@@ -212,6 +216,7 @@ type state struct {
 	Last     int                                 `json:"last"`     // the newest Seq
 	Cleared  int                                 `json:"cleared"`  // how often the messages were cleared
 	Keep     int                                 `json:"keep"`
+	Hint     string                              `json:"hint,omitzero"` // Options.Hint
 	Counts   map[notice.Channel]int              `json:"counts"`
 	Endpoint map[notice.Channel]string           `json:"endpoints"`
 	Behaves  map[notice.Channel]behaviourMessage `json:"behaviours"` // only those that misbehave
@@ -221,7 +226,7 @@ type state struct {
 func (s *Sandbox) state() state {
 	first, last, cleared := s.box.position()
 	st := state{
-		Instance: s.instance, First: first, Last: last, Cleared: cleared, Keep: s.box.keep,
+		Instance: s.instance, First: first, Last: last, Cleared: cleared, Keep: s.box.keep, Hint: s.hint,
 		Counts: s.Counts(), Refused: s.Refusals(), Behaves: map[notice.Channel]behaviourMessage{},
 		Endpoint: map[notice.Channel]string{
 			notice.ChannelEmail: "smtp://" + s.SMTPAddr, notice.ChannelAPNs: s.APNsURL, notice.ChannelFCM: s.FCMURL,

@@ -76,6 +76,9 @@ type Options struct {
 	// Addresses, localhost and names without a dot always may; any other is
 	// refused, since a hostile site can point its own name here.
 	Hosts []string
+	// Hint is a command line that sends a first message, which the page shows
+	// while it is empty.
+	Hint string
 }
 
 // Sandbox is a set of running stand-ins. The fields are set by Start and
@@ -95,6 +98,7 @@ type Sandbox struct {
 	host       string
 	startTLS   bool
 	hosts      []string
+	hint       string
 	instance   string // tells one run's sequence numbers from another's
 	clock      func() time.Time
 	log        *slog.Logger
@@ -121,7 +125,7 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	}
 	s := &Sandbox{
 		CAPEM: k.caPEM, APNsKey: k.apnsPEM, VAPIDKey: k.vapidPEM, WebhookSecret: k.webhookSecret,
-		host: o.Host, startTLS: o.StartTLS, hosts: o.Hosts, instance: uuid.NewString(),
+		host: o.Host, startTLS: o.StartTLS, hosts: o.Hosts, hint: o.Hint, instance: uuid.NewString(),
 		clock: o.Clock, log: o.Logger, keys: k,
 		box:        newStore(o.Keep, o.KeepBytes),
 		behaviours: newBehaviours(o.Random),

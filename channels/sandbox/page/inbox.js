@@ -46,7 +46,7 @@ function mark(channel) {
   return el('span', { className: 'mark', 'aria-hidden': 'true', dataset: { channel } }, svg);
 }
 
-const clockTime = (at, options) => new Date(at).toLocaleTimeString([], options || { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const clockTime = (at) => new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
 
 function badge(message) {
   if (message.channel !== 'webhook' || !message.verified) return null;
@@ -91,16 +91,24 @@ function drawList() {
 }
 
 function drawEmpty(shown) {
+  const nothing = page.rows.size === 0;
+  $('inbox').classList.toggle('nothing', nothing);
   $('empty').hidden = shown > 0;
   if (shown > 0) return;
-  if (page.rows.size > 0) {
-    $('empty').replaceChildren(el('h2', {}, 'Nothing matches'), el('p', {}, 'Other messages are here: change the search or choose “All”.'));
-    return;
-  }
-  $('empty').replaceChildren(
+  $('empty').replaceChildren(...(nothing ? welcome() : [
+    el('h2', {}, 'Nothing matches'), el('p', {}, 'Other messages are here: change the search or choose “All”.')]));
+  if (!page.open) choose();
+}
+
+// welcome tells what to do when nothing has arrived.
+function welcome() {
+  const hint = page.state && page.state.hint;
+  return [
     el('h2', {}, 'Nothing has arrived yet'),
-    el('p', {}, 'Send a notification to the gateway: every email, push and webhook that it sends lands here, within a moment and without a reload. Nothing leaves this machine.'),
-    el('p', {}, 'For a first one, paste the curl line that the terminal shows.'));
+    el('p', {}, 'Every email, push and webhook that the gateway sends lands here, within a moment and without a reload. Nothing leaves this machine.'),
+    el('p', {}, hint ? 'For a first one, paste this into a terminal:' : 'For a first one, paste the curl line that the terminal shows.'),
+    hint ? el('pre', { className: 'code', tabIndex: 0 }, hint) : null,
+  ].filter(Boolean);
 }
 
 function drawFilters() {
@@ -119,6 +127,7 @@ function drawFilters() {
 function arrive(message) {
   if (page.rows.has(message.seq)) return;
   page.rows.set(message.seq, message);
+  if (page.rows.size === 1) choose();
   if (matches(message)) $('list').prepend(row(message, true));
   drawEmpty($('list').childElementCount);
 }
@@ -156,7 +165,9 @@ function dropBefore(first) {
 // ——— one message ———
 
 function choose() {
-  $('detail').replaceChildren(el('p', { className: 'choose' }, page.rows.size ? 'Choose a message to see it as its recipient would.' : ''));
+  $('detail').replaceChildren(page.rows.size
+    ? el('p', { className: 'choose' }, 'Choose a message to see it as its recipient would.')
+    : el('div', { className: 'empty' }, el('img', { src: 'icon.svg', alt: '', width: 56, height: 56 }), ...welcome()));
 }
 
 function close() {
@@ -281,7 +292,7 @@ function stage(message) {
 }
 
 const appIcon = () => el('span', { className: 'app' }, el('img', { src: 'icon.svg', alt: '' }));
-const shortTime = (message) => clockTime(message.at, { hour: '2-digit', minute: '2-digit' });
+const shortTime = (message) => new Date(message.at).toLocaleTimeString([], { hour: 'numeric', minute: '2-digit', hour12: false });
 
 function ios(message) {
   const day = new Date(message.at).toLocaleDateString([], { weekday: 'long', day: 'numeric', month: 'long' });
@@ -433,6 +444,7 @@ function newState(state) {
   if (before && before.instance !== state.instance) return restart();
   dropBefore(state.first);
   if (before && before.cleared !== state.cleared) close();
+  redraw('hint', state.hint, () => drawEmpty($('list').childElementCount));
   redraw('filters', state.counts, drawFilters);
   redraw('behaviours', state.behaviours, drawBehaviours);
   redraw('refused', state.refused, drawRefused);
