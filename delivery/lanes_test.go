@@ -1,0 +1,183 @@
+package delivery
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+)
+
+// leases makes n of them, each known by its lane in its payload.
+func leases(lane, n int) []*queue.Lease {
+	out := make([]*queue.Lease, n)
+	for i := range out {
+		out[i] = &queue.Lease{Payload: []byte{byte(lane)}}
+	}
+	return out
+}
+
+// filled is lanes with so much waiting in each.
+func filled(room int, waiting ...int) *lanes {
+	l := newLanes(room)
+	for lane, n := range waiting {
+		l.put(lane, leases(lane, n))
+	}
+	return l
+}
+
+// count takes n and tells how many of each lane they were.
+func count(t *testing.T, l *lanes, n int) (got [3]int) {
+	t.Helper()
+	for i := range n {
+		next := l.take()
+		if next == nil {
+			t.Fatalf("nothing to take after %d of %d", i, n)
+		}
+		got[next.Payload[0]]++
+	}
+	return got
+}
+
+func TestLanesAreServedByTheirWeights(t *testing.T) {
+	tests := []struct {
+		name    string
+		waiting []int
+		take    int
+		want    [3]int
+	}{
+		{"all with work share a round 16 to 4 to 1", []int{100, 100, 100}, 21, [3]int{16, 4, 1}},
+		{"five rounds starve nobody", []int{200, 200, 200}, 105, [3]int{80, 20, 5}},
+		{"an empty critical lane's turns are used", []int{0, 100, 100}, 25, [3]int{0, 20, 5}},
+		{"an empty normal lane's turns are used", []int{100, 0, 100}, 34, [3]int{32, 0, 2}},
+		{"bulk alone goes as fast as it can", []int{0, 0, 100}, 100, [3]int{0, 0, 100}},
+		{"a lane that runs dry leaves its turns", []int{3, 100, 100}, 13, [3]int{3, 8, 2}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := count(t, filled(512, tt.waiting...), tt.take); got != tt.want {
+				t.Errorf("took %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsUrgentOvertakesWhatWaits(t *testing.T) {
+	l := filled(512, 0, 50, 50)
+	count(t, l, 10)
+	l.put(0, leases(0, 1))
+	if got := l.take(); got.Payload[0] != 0 {
+		t.Errorf("lane %d went before the critical one", got.Payload[0])
+	}
+}
+
+func TestALaneKeepsItsOrder(t *testing.T) {
+	l := newLanes(16)
+	want := leases(1, 5)
+	l.put(1, want[:2])
+	l.put(1, want[2:])
+	for i := range want {
+		if got := l.take(); got != want[i] {
+			t.Fatalf("the entry taken at %d is not the one put at %d", i, i)
+		}
+	}
+	if l.take() != nil {
+		t.Error("took from empty lanes")
+	}
+}
+
+func TestALaneThatIsFullHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := filled(16, 0, 9)
+		if room := l.awaitRoom(0); room != 16 {
+			t.Errorf("room %d in an empty lane beside a full one, want 16", room)
+		}
+		room := 0
+		go func() { room = l.awaitRoom(1) }()
+		if synctest.Wait(); room != 0 {
+			t.Fatalf("room %d in a lane that is more than half full", room)
+		}
+		l.take()
+		if synctest.Wait(); room != 8 {
+			t.Errorf("room %d after the lane is half empty, want 8", room)
+		}
+	})
+}
+
+func TestClosingWakesEverybodyAndReturnsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := filled(4, 3, 0, 2)
+		var ended sync.WaitGroup
+		ended.Go(func() {
+			if room := l.awaitRoom(0); room != 0 {
+				t.Errorf("room %d in closed lanes", room)
+			}
+		})
+		empty := newLanes(4)
+		for range 3 {
+			ended.Go(func() {
+				if empty.await() {
+					t.Error("closed lanes have work")
+				}
+			})
+		}
+		synctest.Wait()
+		if rest := l.close(); len(rest) != 5 {
+			t.Errorf("closing returned %d entries, want 5", len(rest))
+		}
+		if rest := empty.close(); len(rest) != 0 {
+			t.Errorf("closing empty lanes returned %d entries", len(rest))
+		}
+		ended.Wait()
+		if l.take() != nil || l.await() {
+			t.Error("closed lanes gave work")
+		}
+		l.put(1, leases(1, 2)) // what a read that was under way brings
+		if rest := l.close(); len(rest) != 2 {
+			t.Errorf("closing again returned %d entries, want the 2 that came late", len(rest))
+		}
+	})
+}
+
+func TestEveryEntryIsTakenOnceByManyWorkers(t *testing.T) {
+	const each = 500
+	l := newLanes(32)
+	var mu sync.Mutex
+	taken := map[*queue.Lease]int{}
+	var workers, readers, left sync.WaitGroup
+	left.Add(3 * each)
+	for range 8 {
+		workers.Go(func() {
+			for l.await() {
+				if next := l.take(); next != nil {
+					mu.Lock()
+					taken[next]++
+					mu.Unlock()
+					left.Done()
+				}
+			}
+		})
+	}
+	for lane := range notice.Lanes() {
+		readers.Go(func() {
+			for put := 0; put < each; {
+				n := min(l.awaitRoom(lane), each-put)
+				l.put(lane, leases(lane, n))
+				put += n
+			}
+		})
+	}
+	readers.Wait()
+	left.Wait()
+	l.close()
+	workers.Wait()
+	if len(taken) != 3*each {
+		t.Errorf("%d entries were taken, want %d", len(taken), 3*each)
+	}
+	for _, n := range taken {
+		if n != 1 {
+			t.Fatalf("an entry was taken %d times", n)
+		}
+	}
+}
