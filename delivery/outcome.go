@@ -64,8 +64,9 @@ func decide(a attemptOf) outcome {
 		// What waits for the same moment must not arrive all at once.
 		return o.later(a, notice.StatusDeferred, wait+a.jitter(wait/10))
 	case channels.Broken:
-		o.pause, o.pauseScope, o.broken = a.now.Add(brokenWait), channels.ScopeChannel, true
-		return o.later(a, notice.StatusDeferred, brokenWait+a.jitter(brokenWait/10))
+		wait := max(brokenWait, a.result.RetryAfter)
+		o.pause, o.pauseScope, o.broken = a.now.Add(wait), channels.ScopeChannel, true
+		return o.later(a, notice.StatusDeferred, wait+a.jitter(wait/10))
 	case channels.Unknown:
 		if a.retry.OnUnknown == config.OnUnknownHold {
 			o.attempt++
