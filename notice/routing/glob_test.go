@@ -25,6 +25,7 @@ func TestGlobMatches(t *testing.T) {
 		{"a star matches no text at all", "com.github.*", '.', "com.github.", true},
 		{"two stars cross dots", "com.**", '.', "com.github.issues.opened", true},
 		{"two stars inside cross dots", "com.**.opened", '.', "com.github.issues.opened", true},
+		{"two stars inside cross line breaks", "com.**.opened", '.', "com.a\nb.opened", true},
 		{"two stars alone match everything", "**", '.', "anything at\nall", true},
 		{"a star alone matches a type without dots", "*", '.', "ping", true},
 		{"a star alone matches no dots", "*", '.', "com.ping", false},

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/overloads"
 )
 
 // What one expression may cost for one event. An expression that looks at a
 // dozen fields costs under 50; the bound lets it walk a list of thousands, and
-// stops it within some 30 ms however an event is shaped, 150 ms where it
-// matches a regular expression.
+// stops it within some 30 ms however an event is shaped, or a few matches of a
+// regular expression over the event's longest text.
 const maxCost = 200_000
 
 // The wall clock's backstop behind maxCost, for a machine that stands still.
@@ -38,7 +40,6 @@ func newEnvironment() (*cel.Env, error) {
 		cel.Variable("time", cel.TimestampType),
 		cel.Variable("data", cel.DynType),
 		cel.ParserExpressionSizeLimit(maxExpression),
-		// `matches` may take its pattern from the event.
 		cel.RegexProgramSizeLimit(1000),
 		cel.ExtendedValidations(),
 	)
@@ -49,14 +50,17 @@ func compileWhen(env *cel.Env, source string) (*condition, error) {
 	if source == "" {
 		return nil, nil
 	}
-	ast, issues := env.Compile(source)
+	checked, issues := env.Compile(source)
 	if issues.Err() != nil {
 		return nil, describeIssues(issues)
 	}
-	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
+	if out := checked.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("gives a value of type %s; write a comparison, which is true or false", cel.FormatCELType(out))
 	}
-	program, err := env.Program(ast,
+	if err := checkPatterns(checked.NativeRep()); err != nil {
+		return nil, err
+	}
+	program, err := env.Program(checked,
 		cel.EvalOptions(cel.OptOptimize),
 		cel.CostLimit(maxCost),
 		cel.InterruptCheckFrequency(stepsPerLook),
@@ -65,6 +69,22 @@ func compileWhen(env *cel.Env, source string) (*condition, error) {
 		return nil, fmt.Errorf("could not be planned: %w", err)
 	}
 	return &condition{program: program}, nil
+}
+
+// checkPatterns refuses regular expressions that an event would bring: a match
+// is linear in text and pattern, but cannot be interrupted, and small patterns
+// may stand for large programs.
+func checkPatterns(checked *ast.AST) error {
+	for _, call := range ast.MatchDescendants(ast.NavigateAST(checked), ast.FunctionMatcher(overloads.Matches)) {
+		args := call.AsCall().Args()
+		pattern := args[len(args)-1]
+		if pattern.Kind() == ast.LiteralKind {
+			continue
+		}
+		at := checked.SourceInfo().GetStartLocation(pattern.ID())
+		return fmt.Errorf("line %d, column %d: matches wants its pattern in quotes, not from the event", at.Line(), at.Column()+1)
+	}
+	return nil
 }
 
 // describeIssues puts every fault of an expression on one line.

@@ -70,13 +70,15 @@ func TestWhenIsRefusedWithItsColumn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for when, want := range map[string]string{
-		`dat.x == 1`:                 "line 1, column 1: undeclared reference to 'dat'",
-		"data.x == 1 &&\n  size(id)": "line 2, column 7",
-		`id == 1`:                    "line 1, column 4: found no matching overload for '_==_'",
-		`data.x.matches("(")`:        "line 1, column 16: invalid matches argument",
-		`1 + 1`:                      "gives a value of type int; write a comparison",
-		strings.Repeat("!", 9000):    "expression code point size exceeds limit",
-		strings.Repeat("(", 500):     "expression recursion limit exceeded",
+		`dat.x == 1`:                       "line 1, column 1: undeclared reference to 'dat'",
+		"data.x == 1 &&\n  size(id)":       "line 2, column 7",
+		`id == 1`:                          "line 1, column 4: found no matching overload for '_==_'",
+		`data.x.matches("(")`:              "line 1, column 16: invalid matches argument",
+		`data.x.matches(data.pattern)`:     "line 1, column 20: matches wants its pattern in quotes, not from the event",
+		`id == "" || matches(id, subject)`: "line 1, column 25: matches wants its pattern in quotes",
+		`1 + 1`:                            "gives a value of type int; write a comparison",
+		strings.Repeat("!", 9000):          "expression code point size exceeds limit",
+		strings.Repeat("(", 500):           "expression recursion limit exceeded",
 	} {
 		if _, err := compileWhen(env, when); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: got %v, want %q", when, err, want)
@@ -90,12 +92,12 @@ func TestWhenIsRefusedWithItsColumn(t *testing.T) {
 // to expressions that walk what the event brings.
 func TestAHostileEventCannotMakeAConditionSpin(t *testing.T) {
 	list := "[1" + strings.Repeat(",1", 20_000) + "]"
-	text := strings.Repeat("a", 500_000)
+	text := strings.Repeat("a", 100_000)
 	tests := []struct{ name, when, data string }{
 		{"loops over loops", `data.l.all(a, data.l.all(b, data.l.all(c, a == b)))`, `{"l":` + list + `}`},
 		{"loops that build lists", `data.l.map(a, data.l.map(b, data.l)).size() == 0`, `{"l":` + list + `}`},
 		{"a search for each element", `data.l.all(a, !data.t.contains("b"))`, `{"l":` + list + `,"t":"` + text + `"}`},
-		{"a pattern of the event's over its text", `data.l.all(a, !data.t.matches(data.p))`, `{"l":` + list + `,"t":"` + text + `","p":"(a*)*b"}`},
+		{"a pattern over a long text for each element", `data.l.all(a, !data.t.matches("a*b$"))`, `{"l":` + list + `,"t":"` + text + `"}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,9 +109,9 @@ func TestAHostileEventCannotMakeAConditionSpin(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "routes[0].when: could not be evaluated for this event: operation ") {
 				t.Errorf("got %v, want the evaluation stopped", err)
 			}
-			took := time.Since(start)
-			t.Logf("stopped after %v", took)
-			if took > maxEval+5*time.Second {
+			// Milliseconds on an idle machine, hours without the limit: the
+			// bound only has to tell the two apart under the race detector.
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})
