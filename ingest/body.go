@@ -115,7 +115,7 @@ func wantType(got string, types ...string) error {
 			return nil
 		}
 	}
-	return kindMediaType.problem(fmt.Sprintf("got %q: send %s", got, strings.Join(types, " or ")))
+	return kindMediaType.problem(fmt.Sprintf("got %q: set Content-Type to %s", got, strings.Join(types, " or ")))
 }
 
 // isJSONType reports whether a media type is JSON.

@@ -169,7 +169,7 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, notice.ErrBadID):
 		return kindBadRequest.problem(err.Error())
 	case errors.Is(err, queue.ErrFinished):
-		return kindFinished.problem("every delivery has ended or is being sent: GET it to see how")
+		return kindFinished.problem("every delivery has ended or is on its way: GET it to see how")
 	case errors.Is(err, queue.ErrKeyReused):
 		return kindKeyReused.problem("the Idempotency-Key was used in the last 24 hours for another body: use a new key for a new notification")
 	case errors.Is(err, queue.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
