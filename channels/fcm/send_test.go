@@ -1,12 +1,15 @@
 package fcm
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,4 +122,76 @@ func TestAPushGoesOutAsGoogleDocumentsIt(t *testing.T) {
 	if have := canonical(t, req.body); have != canonical(t, []byte(want)) {
 		t.Errorf("body\n%s, want\n%s", have, want)
 	}
+}
+
+func TestUnderLoadConnectionsAreKept(t *testing.T) {
+	var opened atomic.Int32
+	srv := newGoogle(t, nil)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		opened.Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
+	a := adapterFor(t, srv.URL, WithDialer(dial))
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for range 20 {
+				wants(t, send(t, a, message()), channels.Sent, "")
+			}
+		})
+	}
+	wg.Wait()
+	if n := opened.Load(); n > defaultConcurrency {
+		t.Errorf("%d connections for 640 pushes of 32 callers", n)
+	}
+}
+
+// plain is a loop that only posts the same bytes to the same stand-in: what
+// the adapter is measured against.
+func plain(b *testing.B, url string, body []byte) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer client.CloseIdleConnections()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			resp, err := client.Post(url+"/v1/projects/acme/messages:send", "application/json", bytes.NewReader(body))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	})
+}
+
+// quiet is a stand-in that keeps nothing.
+func quiet(b *testing.B) *httptest.Server {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, `{"name":"projects/acme/messages/0:1"}`)
+	}))
+	b.Cleanup(srv.Close)
+	return srv
+}
+
+func BenchmarkSend(b *testing.B) {
+	a := adapterFor(b, quiet(b).URL)
+	m := message()
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if r := a.Send(context.Background(), m); r.Verdict != channels.Sent {
+				b.Error(r.Err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkPlainLoop(b *testing.B) {
+	srv := quiet(b)
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	plain(b, srv.URL, []byte(`{"message":{"notification":{"title":"Shipped","body":"Order A-1"},"android":{"collapse_key":"3-0123456789abcdefghij-0","priority":"high","notification":{"tag":"3-0123456789abcdefghij-0"}},"token":"`+deviceToken+`"}}`))
 }
