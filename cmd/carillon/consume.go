@@ -134,23 +134,20 @@ type consumer struct {
 }
 
 // newConsumer brings the served channels to life.
-func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace time.Duration) (c *consumer, err error) {
-	c = &consumer{name: name}
-	defer func() {
-		if err != nil {
-			c.close()
-		}
-	}()
-	for _, spec := range adapterSpecs(g.cfg.Channels) {
-		if serves[spec.channel] {
-			if err := g.addChannel(c, spec); err != nil {
-				return nil, usage(fmt.Errorf("channels.%s: %w", spec.channel, err))
-			}
-		}
-	}
+func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace time.Duration) (*consumer, error) {
 	caps, err := throttle.NewCaps(g.rdb, g.cfg.Queue.Namespace, g.queue.Partition, g.cfg.Throttle.PerUser)
 	if err != nil {
 		return nil, usage(err)
+	}
+	c := &consumer{name: name}
+	for _, spec := range adapterSpecs(g.cfg.Channels) {
+		if !serves[spec.channel] {
+			continue
+		}
+		if err := g.addChannel(c, spec); err != nil {
+			c.close()
+			return nil, usage(fmt.Errorf("channels.%s: %w", spec.channel, err))
+		}
 	}
 	c.pipeline = delivery.New(delivery.Options{
 		Consumer: name, Queue: g.queue, Directory: g.people, Catalogue: g.catalogue, Caps: caps, QuietHours: g.cfg.Throttle.QuietHours,

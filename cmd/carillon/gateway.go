@@ -47,22 +47,25 @@ type gateway struct {
 // openGateway opens everything that every process of the gateway needs. A
 // Redis that is away is waited for later; everything else that is wrong is an
 // error with its exit code.
-func openGateway(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway, err error) {
-	g = &gateway{cfg: cfg, log: log, registry: prometheus.NewRegistry(), enabled: enabledChannels(cfg)}
-	defer func() {
-		if err != nil {
-			g.close()
-		}
-	}()
+func openGateway(ctx context.Context, cfg *config.Config, log *slog.Logger) (*gateway, error) {
+	g := &gateway{cfg: cfg, log: log, registry: prometheus.NewRegistry(), enabled: enabledChannels(cfg)}
+	if err := g.open(ctx); err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *gateway) open(ctx context.Context) (err error) {
 	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if g.catalogue, err = templates.OpenStore(cfg.Templates.Dir, log); err != nil {
-		return nil, usage(err)
+	if g.catalogue, err = templates.OpenStore(g.cfg.Templates.Dir, g.log); err != nil {
+		return usage(err)
 	}
 	g.onClose(func() { g.catalogue.Close() })
-	if g.routes, err = routing.Compile(cfg.Routes); err != nil {
-		return nil, usage(err)
+	if g.routes, err = routing.Compile(g.cfg.Routes); err != nil {
+		return usage(err)
 	}
-	return g, g.openQueue(ctx)
+	return g.openQueue(ctx)
 }
 
 func (g *gateway) openQueue(ctx context.Context) error {
