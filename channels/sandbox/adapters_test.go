@@ -18,7 +18,7 @@ import (
 )
 
 // adapters are the gateway's own, configured by Section alone.
-func adapters(t *testing.T, box *sandbox.Sandbox) map[notice.Channel]channels.Adapter {
+func adapters(t testing.TB, box *sandbox.Sandbox) map[notice.Channel]channels.Adapter {
 	t.Helper()
 	section := box.Section()
 	out := map[notice.Channel]channels.Adapter{}
@@ -47,7 +47,7 @@ func adapters(t *testing.T, box *sandbox.Sandbox) map[notice.Channel]channels.Ad
 }
 
 // finished is one message for a channel of box.
-func finished(t *testing.T, box *sandbox.Sandbox, c notice.Channel) channels.Message {
+func finished(t testing.TB, box *sandbox.Sandbox, c notice.Channel) channels.Message {
 	t.Helper()
 	subscription, err := box.NewSubscription()
 	if err != nil {

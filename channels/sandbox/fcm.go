@@ -107,7 +107,7 @@ func readFCM(body []byte) (q fcmRequest, err error) {
 		return q, errors.New("exactly one of token, topic or condition is required")
 	}
 	if q.size() > fcmMaxPayload {
-		return q, fmt.Errorf("Android message is too big: %d bytes, at most %d", q.size(), fcmMaxPayload) //nolint:staticcheck // Google's own words
+		return q, fmt.Errorf("the Android message is too big: %d bytes, at most %d", q.size(), fcmMaxPayload)
 	}
 	return q, nil
 }

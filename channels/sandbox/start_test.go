@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a sandbox for the length of a test.
-func start(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
+func start(t testing.TB, o sandbox.Options) *sandbox.Sandbox {
 	t.Helper()
 	box, err := sandbox.Start(t.Context(), o)
 	if err != nil {
