@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,9 +22,10 @@ type Server struct {
 	Addr string // host:port
 	Dir  string // its working folder
 
-	t    testing.TB
-	args []string
-	cmd  *exec.Cmd
+	t      testing.TB
+	args   []string
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has ended
 }
 
 // Start runs a redis-server that keeps nothing on disk and never evicts;
@@ -31,10 +33,17 @@ type Server struct {
 // when there is no redis-server to run.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{Addr: freeAddr(t), Dir: t.TempDir(), t: t, args: args}
-	s.Restart()
+	s := &Server{Dir: t.TempDir(), t: t, args: args}
 	t.Cleanup(s.Kill)
-	return s
+	for range 5 { // another process may take the port first
+		s.Addr = freeAddr(t)
+		if s.run() {
+			return s
+		}
+		s.Kill()
+	}
+	t.Fatal("redis-server does not start")
+	return nil
 }
 
 // Redis starts a server and returns a client of it.
@@ -46,33 +55,54 @@ func Redis(t testing.TB, args ...string) *redis.Client {
 // Restart starts the server again on the same address and folder, after Kill.
 func (s *Server) Restart() {
 	s.t.Helper()
+	if !s.run() {
+		s.t.Fatalf("redis-server on %s does not answer", s.Addr)
+	}
+}
+
+// run starts the server and waits until it answers; false when it ended, or
+// does not.
+func (s *Server) run() bool {
+	s.t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
 		"--maxmemory-policy", "noeviction", "--loglevel", "warning"}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
+	cmd := exec.Command("redis-server", args...)
 	// A test that is killed must not leave its server behind.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server is needed (Debian: apt-get install redis-server): %v", err)
 	}
-	s.awaitPong()
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // it ends by a signal
+	}()
+	s.cmd, s.exited = cmd, exited
+	return s.awaitPong()
 }
 
-func (s *Server) awaitPong() {
+func (s *Server) awaitPong() bool {
 	s.t.Helper()
-	c := s.Client()
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
+	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for ctx.Err() == nil {
-		if c.Ping(ctx).Err() == nil {
-			return
+	mine := fmt.Sprintf("process_id:%d\r", s.cmd.Process.Pid)
+	for {
+		// Whoever answers may be another server that had the port first.
+		if info, err := c.Info(ctx, "server").Result(); err == nil {
+			return strings.Contains(info, mine)
 		}
 		select {
+		case <-s.exited:
+			return false
 		case <-ctx.Done():
+			return false
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	s.t.Fatalf("redis-server on %s does not answer", s.Addr)
 }
 
 // Client connects to the server, with no retries of its own: a test that cuts
@@ -94,8 +124,8 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	s.cmd.Process.Kill()
-	s.cmd.Wait()
+	_ = s.cmd.Process.Kill() // it may have ended by itself
+	<-s.exited
 	s.cmd = nil
 }
 
