@@ -130,7 +130,7 @@ func (q *Queue) depths(lengths []int64, oldest []*redis.XMessageSliceCmd) []Dept
 		d := &out[at[k]]
 		d.Length += int(lengths[i])
 		if oldest[i] != nil && len(oldest[i].Val()) > 0 {
-			d.Oldest = max(d.Oldest, now.Sub(entryTime(oldest[i].Val()[0].ID, now)))
+			d.Oldest = max(d.Oldest, now.Sub(entryTime(oldest[i].Val()[0].ID)))
 		}
 	}
 	return out

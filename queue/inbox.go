@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ func (q *Queue) inboxEntries(found []redis.XMessage) []*InboxEntry {
 		if m.Values == nil {
 			continue // acknowledged while it was pending
 		}
-		e := &InboxEntry{Lease: &Lease{entry: m.ID, at: now}, Identity: "inbox:" + m.ID, At: entryTime(m.ID, now), fields: fieldsText(m.Values)}
+		e := &InboxEntry{Lease: &Lease{entry: m.ID, at: now}, Identity: "inbox:" + m.ID, At: entryTime(m.ID), fields: fieldsText(m.Values)}
 		e.Event, _ = m.Values["event"].(string)
 		e.Tenant, _ = m.Values["tenant"].(string)
 		if again, ok := m.Values["redrive"].(string); ok {
@@ -80,13 +81,14 @@ func (q *Queue) inboxEntries(found []redis.XMessage) []*InboxEntry {
 	return out
 }
 
-// entryTime is the millisecond in a stream entry's id; now when a program made
-// ids of its own that say something else.
-func entryTime(id string, now time.Time) time.Time {
+// entryTime is the millisecond in a stream entry's id: the server's time, or
+// whatever a program that makes ids of its own put there. It must not depend on
+// our clock, since an entry's time is part of its identity.
+func entryTime(id string) time.Time {
 	ms, _, _ := strings.Cut(id, "-")
 	n, err := strconv.ParseInt(ms, 10, 64)
-	if err != nil || n < 1e12 || n > now.UnixMilli() {
-		return now
+	if err != nil {
+		n = math.MaxInt64 // the id is an unsigned number
 	}
 	return time.UnixMilli(n)
 }
