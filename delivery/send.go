@@ -186,7 +186,7 @@ func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result) *
 	settled := &queue.Settlement{Kind: o.kind, Lease: l, Delivery: d, Entry: o.entry, Due: o.due, Reason: o.reason}
 	d.Attempt = o.attempt
 	if o.gone {
-		s.forget(d, o.entry.Code, now)
+		s.forget(d, r, now)
 	}
 	return settled
 }
@@ -225,16 +225,21 @@ func (s *sender) brokenBecause() string {
 }
 
 // forget removes an address that its provider called dead, so that the next
-// notification does not try it. It is tried a few times at most: an address
+// notification does not try it. A device that was registered again since the
+// moment that the provider's word is about stays. It is tried once: an address
 // that stays is found dead again.
-func (s *sender) forget(d *notice.Delivery, code string, at time.Time) {
+func (s *sender) forget(d *notice.Delivery, r channels.Result, now time.Time) {
+	since := now
+	if !r.GoneSince.IsZero() {
+		since = r.GoneSince
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	var err error
 	if s.channel.Medium() == notice.MediumPush {
-		_, err = s.p.Directory.RemoveDevice(ctx, d.Tenant, d.To.User, d.Address.To, at)
+		_, err = s.p.Directory.RemoveDevice(ctx, d.Tenant, d.To.User, d.Address.To, since)
 	} else {
-		err = s.p.Directory.Suppress(ctx, d.Tenant, s.channel, d.Address.To, "gone: "+code)
+		err = s.p.Directory.Suppress(ctx, d.Tenant, s.channel, d.Address.To, "gone: "+r.Code)
 	}
 	if err != nil {
 		s.p.Log.Warn("a dead address could not be removed; it will be found dead again", "delivery", d.ID, "error", err)
