@@ -1,6 +1,7 @@
 package recipients_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -324,4 +325,42 @@ func TestAnUnreachableStoreIsAnErrorThatNamesNobody(t *testing.T) {
 			t.Errorf("%s: got %v, want an error that is not ErrNotFound and names no address", name, err)
 		}
 	}
+}
+
+// meanwhile is a client that lets something happen just before its first script.
+type meanwhile struct {
+	counter
+	happens func()
+}
+
+func (m *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if happens := m.happens; happens != nil && strings.HasPrefix(cmd.Name(), "eval") {
+			m.happens = nil
+			happens()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestADeviceThatIsRegisteredAgainWhileItIsRemovedStays(t *testing.T) {
+	server := queuetest.Start(t)
+	c := &clock{now: moment(t, base)}
+	app := recipients.New(server.Client(), "test", spread, recipients.WithClock(c.read))
+	device := recipients.Device{Platform: notice.PlatformIOS, Token: iosToken}
+	if err := app.PutDevice(t.Context(), "acme", "u", device); err != nil {
+		t.Fatal(err)
+	}
+	slow := server.Client()
+	slow.AddHook(&meanwhile{happens: func() {
+		c.advance(time.Hour)
+		if err := app.PutDevice(t.Context(), "acme", "u", device); err != nil {
+			t.Error(err)
+		}
+	}})
+	removed, err := recipients.New(slow, "test", spread).RemoveDevice(t.Context(), "acme", "u", iosToken, moment(t, base))
+	if removed || err != nil {
+		t.Errorf("removed %v (%v), want the new registration to stay", removed, err)
+	}
+	wantStored(t, app, "acme", "u", `{"devices":[{"platform":"ios","token":"`+iosToken+`","registered_at":"2026-11-05T13:00:00Z"}]}`)
 }

@@ -80,6 +80,9 @@ func TestConsumersShareTheRateAsTheyComeAndGo(t *testing.T) {
 		b, c := join(t, rdb, "b"), join(t, rdb, "c")
 		awaitShare(t, 1.0/3, a, b, c)
 		b.leave()
+		if share := b.pace.Share(); share != 0 {
+			t.Errorf("who left has a share of %v", share)
+		}
 		awaitShare(t, 1.0/2, a, c)
 	})
 }
