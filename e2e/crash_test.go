@@ -1,0 +1,142 @@
+package e2e_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/redis/go-redis/v9"
+)
+
+// inTheMiddle is how many of a test's 3,000 webhooks have come when something
+// happens to a consumer, and answerTime what each of them takes: with it, the
+// rest is a second's work at least.
+const (
+	all         = 3000
+	inTheMiddle = 1000
+	answerTime  = 10 * time.Millisecond
+	concurrency = 16 // of the gateway's configuration
+)
+
+// TestKilledConsumerLosesNothing is kill -9 in the middle: what the consumer
+// held is taken over, and what it had sent goes again under the same id.
+func TestKilledConsumerLosesNothing(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, sections{
+		"queue":    "{partitions: 4, visibility: 2s}",
+		"channels": `{webhook: {timeout: 1s, allow_networks: ["127.0.0.0/8"], concurrency: 16}}`,
+	})
+	g.receiver.take(answerTime)
+	api := newClient(t, g.ingest().api)
+	victim := g.consume("victim")
+	g.consume("heir")
+	middle := g.receiver.after(inTheMiddle)
+	for n := 1; n < all; n += 500 {
+		api.postBatch(g.pings(n, n+499))
+	}
+	g.receiver.await(t, middle)
+	victim.kill()
+	held := g.leasedBy("victim")
+	if done := g.receiver.distinct(); done == all || len(held) == 0 {
+		t.Fatalf("the kill came too late: %d of %d were sent, %d leased by the victim", done, all, len(held))
+	}
+	eventually(t, patience, "every notification is delivered", func() bool { return g.receiver.distinct() == all }, func() any { return g.receiver.distinct() })
+	g.awaitEmptyStreams()
+	g.receiver.checkOneIDEach(t, all)
+	g.checkDuplicates(held)
+}
+
+// checkDuplicates fails when anything came twice but what the victim held and
+// had on its way, which is no more than it has slots, and a commit beside.
+func (g *gateway) checkDuplicates(held map[string]bool) {
+	g.t.Helper()
+	twice := g.receiver.duplicates()
+	for _, id := range twice {
+		if !held[id] || g.receiver.ids()[id] > 2 {
+			g.t.Errorf("%s came %d times, leased by the victim: %t", id, g.receiver.ids()[id], held[id])
+		}
+	}
+	if len(twice) > 2*concurrency {
+		g.t.Errorf("%d came twice; the victim had %d slots", len(twice), concurrency)
+	}
+	g.t.Logf("%d leased by the victim, %d came twice", len(held), len(twice))
+}
+
+// leasedBy lists the ids of the deliveries that a consumer holds.
+func (g *gateway) leasedBy(consumer string) map[string]bool {
+	g.t.Helper()
+	ctx, ids := g.t.Context(), map[string]bool{}
+	for _, stream := range g.streams() {
+		pending, err := g.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{
+			Stream: stream, Group: "carillon", Start: "-", End: "+", Count: 10_000, Consumer: consumer}).Result()
+		if err != nil {
+			g.t.Fatalf("asking what %s holds: %v", consumer, err)
+		}
+		for _, p := range pending {
+			ids[g.idOf(ctx, stream, p.ID)] = true
+		}
+	}
+	return ids
+}
+
+// idOf is the id in an entry's payload; empty when the entry is gone.
+func (g *gateway) idOf(ctx context.Context, stream, entry string) string {
+	g.t.Helper()
+	for _, m := range g.rdb.XRange(ctx, stream, entry, entry).Val() {
+		var payload struct {
+			ID string `json:"id"`
+		}
+		text, _ := m.Values["d"].(string)
+		if err := json.Unmarshal([]byte(text), &payload); err != nil {
+			g.t.Fatalf("%s on %s: %v", entry, stream, err)
+		}
+		return payload.ID
+	}
+	return ""
+}
+
+// TestStoppedConsumerHandsOver is SIGTERM in the middle: the consumer finishes
+// what it sends and hands back the rest, which nobody waits a minute for.
+func TestStoppedConsumerHandsOver(t *testing.T) {
+	t.Parallel()
+	const visibility = time.Minute
+	g := newGateway(t, sections{"queue": "{partitions: 4, visibility: 1m}"})
+	g.receiver.take(answerTime)
+	api := newClient(t, g.ingest().api)
+	leaving := g.consume("leaving")
+	g.consume("staying")
+	middle := g.receiver.after(inTheMiddle)
+	for n := 1; n < all; n += 500 {
+		api.postBatch(g.pings(n, n+499))
+	}
+	g.receiver.await(t, middle)
+	stopped := time.Now()
+	if code := leaving.stop(); code != 0 {
+		t.Errorf("exit code %d, want 0:\n%s", code, leaving.log)
+	}
+	if g.receiver.distinct() == all {
+		t.Fatal("the stop came too late to show anything")
+	}
+	eventually(t, visibility/2, "every notification is delivered", func() bool { return g.receiver.distinct() == all }, func() any { return g.receiver.distinct() })
+	g.awaitEmptyStreams()
+	g.receiver.checkOnceEach(t, all)
+	g.checkRetired("leaving")
+	t.Logf("the rest was delivered %v after the stop", time.Since(stopped))
+}
+
+// checkRetired fails when a consumer's name is left in any group.
+func (g *gateway) checkRetired(name string) {
+	g.t.Helper()
+	for _, stream := range g.streams() {
+		consumers, err := g.rdb.XInfoConsumers(g.t.Context(), stream, "carillon").Result()
+		if err != nil {
+			g.t.Fatalf("listing the consumers of %s: %v", stream, err)
+		}
+		for _, c := range consumers {
+			if c.Name == name {
+				g.t.Errorf("%s still knows %s", stream, name)
+			}
+		}
+	}
+}
