@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
@@ -43,30 +46,54 @@ func (p *Pipeline) inboxLoop(ctx, workCtx context.Context) {
 // finishes all of them.
 func (p *Pipeline) admitInbox(ctx context.Context, entries []*queue.InboxEntry) {
 	var admissions []queue.Admission
-	finished := make([]*queue.InboxEntry, 0, len(entries))
+	var from []*queue.InboxEntry // whose each admission is
+	unfinished := map[*queue.InboxEntry]bool{}
 	for _, e := range entries {
 		as, err := p.read(e)
 		if err != nil {
 			p.bury(ctx, e, err)
 			continue
 		}
+		unfinished[e] = true
 		admissions = append(admissions, as...)
-		finished = append(finished, e)
+		from = append(from, slices.Repeat([]*queue.InboxEntry{e}, len(as))...)
 	}
-	err := p.persist(ctx, "admitting inbox entries", func() error {
-		for _, got := range p.Queue.AdmitAll(ctx, admissions) {
-			// A key that stands for another body was used by another entry,
-			// whose notification went out: this one is a duplicate.
-			if got.Err != nil && !errors.Is(got.Err, queue.ErrKeyReused) {
-				return got.Err
-			}
-		}
-		return nil
+	var refused map[int]error
+	err := p.persist(ctx, "admitting inbox entries", func() (err error) {
+		refused, err = refusals(p.Queue.AdmitAll(ctx, admissions))
+		return err
 	})
 	if err != nil {
 		return // the leases run out, and the entries are read again
 	}
-	_ = p.persist(ctx, "finishing inbox entries", func() error { return p.Queue.FinishInbox(ctx, finished) })
+	for i, why := range refused {
+		if e := from[i]; unfinished[e] {
+			delete(unfinished, e)
+			p.bury(ctx, e, why)
+		}
+	}
+	_ = p.persist(ctx, "finishing inbox entries", func() error {
+		return p.Queue.FinishInbox(ctx, slices.Collect(maps.Keys(unfinished)))
+	})
+}
+
+// refusals are the admissions that can never be stored, which must not be
+// tried until they can: they would hold up the inbox for good. The error is of
+// a store that is away, which says nothing about any of them.
+func refusals(admitted []queue.Admitted) (map[int]error, error) {
+	refused := map[int]error{}
+	for i, got := range admitted {
+		switch {
+		case got.Err == nil, errors.Is(got.Err, queue.ErrKeyReused):
+			// A key that stands for another body was used by another entry,
+			// whose notification went out: this one is a duplicate.
+		case errors.Is(got.Err, queue.ErrUnavailable):
+			return nil, got.Err
+		default:
+			refused[i] = got.Err
+		}
+	}
+	return refused, nil
 }
 
 func (p *Pipeline) bury(ctx context.Context, e *queue.InboxEntry, why error) {
@@ -85,6 +112,15 @@ func reasonOf(err error) string {
 
 var errNoEvent = errors.New(`the entry has no field "event": add the notification, or the CloudEvent, as JSON: XADD … * event '{"template":…}'`)
 
+var errTenant = errors.New(`the field "tenant" names no tenant: write 1 to 64 letters, digits, dots, dashes and underscores, as auth.keys does`)
+
+// isTenant holds a tenant to the form that the configuration gives it: one of
+// another could never ask for its notifications.
+func isTenant(s string) bool {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+	return len(s) >= 1 && len(s) <= 64 && strings.Trim(s, letters) == ""
+}
+
 // read makes admissions of one entry: one of a notification, as many as there
 // are routes of a CloudEvent, none of an event that no route takes.
 func (p *Pipeline) read(e *queue.InboxEntry) ([]queue.Admission, error) {
@@ -94,6 +130,9 @@ func (p *Pipeline) read(e *queue.InboxEntry) ([]queue.Admission, error) {
 	tenant := e.Tenant
 	if tenant == "" {
 		tenant = p.Tenant
+	}
+	if !isTenant(tenant) {
+		return nil, errTenant
 	}
 	body := []byte(e.Event)
 	if notice.LooksLikeCloudEvent(body) {

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -61,8 +62,11 @@ func (w *world) sentTo(path string) (n int) {
 
 func TestTheInbox(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setup{routes: []config.Route{{Type: "order.shipped", Template: "ping", Category: "news", Channels: []string{"webhook"},
-		To: config.RouteTo{Webhooks: []config.RouteWebhook{{URL: "https://inbox.example/{{ .data.path }}"}}}}}})
+	route := func(kind, path string) config.Route {
+		return config.Route{Type: kind, Template: "ping", Category: "news", Channels: []string{"webhook"},
+			To: config.RouteTo{Webhooks: []config.RouteWebhook{{URL: "https://inbox.example/" + path}}}}
+	}
+	w := newWorld(t, setup{routes: []config.Route{route("order.shipped", "{{ .data.path }}"), route("order.literal", "never")}})
 	w.start("c1")
 	cloudEvent := func(kind, id, path string) string {
 		return `{"specversion":"1.0","id":"` + id + `","source":"/shop","type":"` + kind + `","data":{"n":1,"path":"` + path + `"}}`
@@ -119,9 +123,19 @@ func TestTheInbox(t *testing.T) {
 		{"a notification without a template is buried as invalid", "invalid", "/template", []string{"event", `{"to":{"user":"u"}}`}},
 		{"a CloudEvent without an id is buried as invalid", "invalid", "/id", []string{"event", `{"specversion":"1.0","source":"/s","type":"order.shipped"}`}},
 		{"a CloudEvent that its route cannot fill in is buried as invalid", "invalid", "routes[0]", []string{"event", `{"specversion":"1.0","id":"9","source":"/s","type":"order.shipped","data":{}}`}},
+		{"bytes that are no text are buried as malformed", "malformed", "malformed JSON", []string{"event", "{\"template\":\"\xff\"}"}},
+		{"a tenant that is no text is buried as invalid", "invalid", "tenant", []string{"event", hook("never"), "tenant", "\xff"}},
+		{"a tenant on two lines is buried as invalid", "invalid", "tenant", []string{"event", hook("never"), "tenant", "a\nb"}},
+		{"data that cannot be stored is buried as invalid", "invalid", "duplicate", []string{"event",
+			`{"specversion":"1.0","id":"10","source":"/s","type":"order.literal","data_base64":"` + base64.StdEncoding.EncodeToString([]byte(`{"n":1,"n":2}`)) + `"}`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) { w.in(t).buries(tt.reason, tt.says, tt.fields...) })
 	}
+	t.Run("after all that the inbox goes on", func(t *testing.T) {
+		w := w.in(t)
+		w.put("event", hook("last"))
+		w.await("the delivery", func() bool { return w.sentTo("last") == 1 && w.sentTo("never") == 0 })
+	})
 }
 
 // buries puts one entry on the inbox, and expects a dead letter and that the

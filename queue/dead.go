@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/carillonhq/carillon/notice"
@@ -21,6 +22,18 @@ type deadLetter struct {
 	Detail  string         `json:"d,omitzero"`
 	At      time.Time      `json:"at"`
 	Payload string         `json:"p"`
+}
+
+// encode writes the letter as it is kept. Whatever is no UTF-8 in it, and may
+// come from a provider or from any program, is replaced: a letter that could
+// not be written would be tried for ever, and with it all that is settled
+// beside it.
+func (l *deadLetter) encode(id string) ([]byte, error) {
+	b, err := json.Marshal(l, jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return nil, fmt.Errorf("encoding dead letter %s: %w", id, err)
+	}
+	return b, nil
 }
 
 func (l *deadLetter) dead(id string) Dead {

@@ -1,11 +1,14 @@
 package queue_test
 
 import (
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/queue/queuetest"
 )
@@ -37,6 +40,28 @@ func TestAnInboxEntryIsAdmittedOnceWhenTheServersClockIsAhead(t *testing.T) {
 		}
 		if admitted[0].ID != admitted[1].ID || admitted[0].Duplicate || !admitted[1].Duplicate {
 			t.Errorf("entry %s: admitted as %+v, then as %+v", id, admitted[0], admitted[1])
+		}
+	}
+}
+
+// A provider that answers in Latin-1 made a dead letter that could not be
+// encoded. Its settlement was tried for ever, and every other one of its batch
+// with it; a record with such words could not be shown.
+func TestAProvidersWordsThatAreNoUTF8HoldUpNothing(t *testing.T) {
+	w := open(t, queuetest.Redis(t), testConfig())
+	ev, l, d := w.planned("ada")
+	if !w.settle(&queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Reason: "attempts", Entry: queue.Entry{At: w.clock.Now(),
+		Status: notice.StatusDead, Attempt: 9, Code: "5.1.1\xff" + strings.Repeat("x", 500), Detail: "bo\xeete pleine", ProviderID: "\xfe"}}) {
+		t.Fatal("not buried")
+	}
+	dead, err := w.DeadShow(t.Context(), "acme", d.ID)
+	if err != nil || dead.Detail != "bo\uFFFDte pleine" {
+		t.Errorf("the dead letter says %q, %v", dead.Detail, err)
+	}
+	last := w.record(ev.ID).Deliveries[0].Timeline[1]
+	for _, words := range []string{last.Code, last.Detail, last.ProviderID} {
+		if !utf8.ValidString(words) || len(words) > 200 {
+			t.Errorf("the record says %q", words)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/carillonhq/carillon/notice"
@@ -94,7 +95,7 @@ func entryTime(id string) time.Time {
 }
 
 func fieldsText(values map[string]any) string {
-	b, err := json.Marshal(values, json.Deterministic(true))
+	b, err := json.Marshal(values, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return fmt.Sprintf("%q", values)
 	}
@@ -126,9 +127,10 @@ func (q *Queue) BuryInbox(ctx context.Context, e *InboxEntry, reason, detail str
 	p := q.keys.partition(tenant, e.Identity)
 	id := notice.DeliveryID(notice.DerivedID(p, e.At, e.Identity), 0)
 	now := q.now()
-	letter, err := json.Marshal(&deadLetter{Tenant: tenant, Channel: notice.ChannelInbox, Reason: reason, Detail: detail, At: now, Payload: e.fields})
+	l := deadLetter{Tenant: tenant, Channel: notice.ChannelInbox, Reason: reason, Detail: detail, At: now, Payload: e.fields}
+	letter, err := l.encode(id)
 	if err != nil {
-		return fmt.Errorf("encoding dead letter %s: %w", id, err)
+		return err
 	}
 	c := &call{script: q.scripts.bury, keys: []string{q.keys.dead(p), q.keys.deadLetters(p)}, args: []any{id, letter, now.UnixMilli()}}
 	if err := q.run(ctx, c); err != nil {

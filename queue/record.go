@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,7 +33,10 @@ import (
 // provider that throttles for days must not grow it without bound.
 const longestOpenRecord = 8 << 10
 
-const longestDetail = 160 // bytes of words kept of one answer
+const (
+	longestDetail = 160 // bytes of words kept of one answer
+	longestCode   = 60  // bytes of its code
+)
 
 var statusLetters = map[notice.Status]byte{
 	notice.StatusQueued: 'q', notice.StatusDeferred: 'l', notice.StatusSending: 's', notice.StatusRetrying: 'r',
@@ -79,7 +83,7 @@ func appendEntry(b []byte, ordinal int, acceptedAt time.Time, e Entry) []byte {
 	}
 	b = appendField(b, base36(e.At.Sub(acceptedAt).Milliseconds()))
 	b = appendField(b, optionalInt(e.Attempt))
-	b = appendField(b, e.Code)
+	b = appendField(b, shorten(e.Code, longestCode))
 	b = appendField(b, shorten(e.Detail, longestDetail))
 	b = appendField(b, shorten(e.ProviderID, longestDetail))
 	if !e.Until.IsZero() {
@@ -88,7 +92,12 @@ func appendEntry(b []byte, ordinal int, acceptedAt time.Time, e Entry) []byte {
 	return endLine(b)
 }
 
+// appendField adds one field, on one line and in UTF-8 whatever it came in: a
+// provider's words may be in anything, and a record is shown as JSON.
 func appendField(b []byte, s string) []byte {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
 	b = append(b, '\t')
 	for i := range len(s) {
 		if c := s[i]; c == '\t' || c == '\n' || c == '\r' {

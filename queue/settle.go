@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -129,11 +128,8 @@ func (c *settleCall) addWithoutRecord(s *Settlement, kind string, args ...any) e
 func (q *Queue) unreadable(p int, s *Settlement, now time.Time) (id string, letter []byte, err error) {
 	from := s.Lease.from
 	id = notice.DeliveryID(notice.DerivedID(p, now, from.key+s.Lease.entry), 0)
-	letter, err = json.Marshal(&deadLetter{Channel: notice.Channel(from.stage), Reason: s.Reason, Detail: s.Entry.Detail, At: now, Lane: from.lane,
-		Payload: strings.ToValidUTF8(string(s.Lease.Payload), "\uFFFD")})
-	if err != nil {
-		err = fmt.Errorf("encoding dead letter %s: %w", id, err)
-	}
+	l := deadLetter{Channel: notice.Channel(from.stage), Reason: s.Reason, Detail: s.Entry.Detail, At: now, Lane: from.lane, Payload: string(s.Lease.Payload)}
+	letter, err = l.encode(id)
 	return id, letter, err
 }
 
@@ -154,10 +150,10 @@ func (q *Queue) addDead(c *settleCall, s *Settlement, now time.Time, life int64)
 	if err != nil {
 		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)
 	}
-	letter, err := json.Marshal(&deadLetter{Tenant: d.Tenant, Channel: d.Address.Channel, Reason: s.Reason,
-		Detail: s.Entry.Detail, At: now, Lane: d.Lane, Payload: string(payload)})
+	l := deadLetter{Tenant: d.Tenant, Channel: d.Address.Channel, Reason: s.Reason, Detail: s.Entry.Detail, At: now, Lane: d.Lane, Payload: string(payload)}
+	letter, err := l.encode(d.ID)
 	if err != nil {
-		return fmt.Errorf("encoding dead letter %s: %w", d.ID, err)
+		return err
 	}
 	c.args = append(c.args, d.ID, letter, now.UnixMilli(), life, flag(d.Alone))
 	return nil
