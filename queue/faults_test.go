@@ -65,3 +65,28 @@ func TestAProvidersWordsThatAreNoUTF8HoldUpNothing(t *testing.T) {
 		}
 	}
 }
+
+// A settlement that asks who holds its entry failed without the group, again
+// and again, while the readers that would have made the group anew waited for
+// the settlers to make room.
+func TestASettlementWithoutItsGroupLeavesTheDeliveryToWhoeverReadsItNext(t *testing.T) {
+	w := open(t, queuetest.Redis(t), testConfig())
+	_, l, d := w.planned("ada")
+	_, other, od := w.planned("bob")
+	for _, key := range w.rdb.Keys(t.Context(), "*webhook*").Val() {
+		w.rdb.XGroupDestroy(t.Context(), key, "carillon")
+	}
+	settled, err := w.Settle(t.Context(), "c1", []*queue.Settlement{
+		{Kind: queue.Later, Lease: l, Delivery: d, Due: w.clock.Now(), Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusRetrying, Attempt: 1}},
+		{Lease: other, Delivery: od, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDelivered, Attempt: 1}}})
+	if err != nil || settled[0] || !settled[1] {
+		t.Fatalf("settled %v, %v; want the delivered one alone", settled, err)
+	}
+	if err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil {
+		t.Errorf("renewing: %v", err)
+	}
+	again := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)
+	if string(again[0].Payload) != string(l.Payload) {
+		t.Errorf("read again as %s", again[0].Payload)
+	}
+}

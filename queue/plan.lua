@@ -36,7 +36,8 @@ while a <= #ARGV do
     if n == 0 then
       redis.call('PEXPIRE', record, life)
     else
-      redis.call('SETRANGE', record, 0, open)
+      -- A single delivery closes its record by itself and needs no count.
+      if n > 1 then redis.call('SETRANGE', record, 0, open) end
       if longest > 0 then
         redis.call('PEXPIRE', record, string.format('%.0f', longest + tonumber(ARGV[2])))
       end

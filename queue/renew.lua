@@ -6,8 +6,10 @@
 -- Returns   how many are still held.
 local held = 0
 for i = 3, #ARGV do
-  -- XCLAIM alone would take back what another consumer has rightly taken over.
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then
+  -- XCLAIM alone would take back what another consumer has rightly taken over. Without its group
+  -- nobody holds anything, and that is for the readers to mend.
+  local mine = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])
+  if not mine.err and #mine > 0 then
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
     held = held + 1
   end

@@ -87,7 +87,7 @@ func (d *dev) onClose(f func()) { d.closers = append(d.closers, f) }
 
 // open starts the sandbox, the embedded Redis and the gateway's parts.
 func (d *dev) open() (err error) {
-	if d.sandbox, err = sandbox.Start(d.ctx, sandbox.Options{Logger: d.log, Keep: 2000}); err != nil {
+	if d.sandbox, err = sandbox.Start(d.ctx, sandbox.Options{Logger: d.log, Keep: 2000, Hint: d.firstRequest("http://" + d.Listen)}); err != nil {
 		return fmt.Errorf("starting the sandbox: %w", err)
 	}
 	d.onClose(func() { d.sandbox.Close() })
@@ -111,7 +111,7 @@ func (d *dev) open() (err error) {
 		return err
 	}
 	d.onClose(d.consumer.close)
-	return d.register(demoUser, "Ada Lovelace", "ada@example.com", "de")
+	return d.register(&recipients.Profile{Name: "Ada Lovelace", Email: "ada@example.com", Locale: "de"}, demoUser)
 }
 
 // embedRedis starts a Redis inside this process and returns its address.
@@ -177,15 +177,14 @@ func (d *dev) catalogueDir() (string, error) {
 // demoUser is whom the printed command line notifies.
 const demoUser = "ada"
 
-// register stores a profile with an address of every kind at the sandbox.
-func (d *dev) register(user, name, email, locale string) error {
-	p := &recipients.Profile{Email: email, Name: name, Locale: locale, Timezone: "Europe/Berlin",
-		Devices: []recipients.Device{
-			{Platform: notice.PlatformIOS, Token: deviceToken(user)},
-			{Platform: notice.PlatformAndroid, Token: "sandbox-android-" + user},
-		},
-		Webhooks: []notice.Webhook{{URL: d.sandbox.WebhookURL + "/hooks/" + user, Secret: d.sandbox.WebhookSecret}},
-	}
+// register stores a person's profile with two phones and a webhook at the
+// sandbox beside what it has.
+func (d *dev) register(p *recipients.Profile, user string) error {
+	p.Timezone = "Europe/Berlin"
+	p.Devices = append(p.Devices,
+		recipients.Device{Platform: notice.PlatformIOS, Token: deviceToken(user)},
+		recipients.Device{Platform: notice.PlatformAndroid, Token: "sandbox-android-" + user})
+	p.Webhooks = []notice.Webhook{{URL: d.sandbox.WebhookURL + "/hooks/" + user, Secret: d.sandbox.WebhookSecret}}
 	if err := d.gateway.people.Put(d.ctx, defaultTenant, user, p); err != nil {
 		return fmt.Errorf("registering the recipient %s: %w", user, err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/recipients"
 )
 
 const (
@@ -52,8 +53,8 @@ func (d *dev) replay(ctx context.Context, address string) error {
 	return r.print(d.stdout)
 }
 
-// registerRouted gives everybody whom the events will notify devices and a
-// webhook at the sandbox.
+// registerRouted gives everybody whom the events will notify an address of
+// every kind at the sandbox.
 func (d *dev) registerRouted(lines [][]byte) error {
 	known := map[string]bool{}
 	for _, line := range lines {
@@ -68,13 +69,23 @@ func (d *dev) registerRouted(lines [][]byte) error {
 		for _, n := range routed {
 			if user := n.To.User; !known[user] {
 				known[user] = true
-				if err := d.register(user, n.To.Name, n.To.Email, n.To.Locale); err != nil {
+				if err := d.registerReplayed(user, &n.To); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// registerReplayed gives one person a browser beside the two phones.
+func (d *dev) registerReplayed(user string, to *notice.Recipient) error {
+	subscription, err := d.sandbox.NewSubscription()
+	if err != nil {
+		return fmt.Errorf("a browser's subscription for %s: %w", user, err)
+	}
+	return d.register(&recipients.Profile{Name: to.Name, Email: to.Email, Locale: to.Locale,
+		Devices: []recipients.Device{{Platform: notice.PlatformWeb, Token: subscription}}}, user)
 }
 
 // eventAnswer is what POST /v1/events answers for one event.
