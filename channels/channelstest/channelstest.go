@@ -16,9 +16,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// AdapterTimeout is how long an adapter under test is to wait for an answer:
-// long enough for a busy machine's loopback, short enough to wait for.
-const AdapterTimeout = 500 * time.Millisecond
+const (
+	// AdapterTimeout is the timeout of an adapter whose provider will not
+	// answer: short enough to wait for.
+	AdapterTimeout = 500 * time.Millisecond
+	// patience is the timeout of every other adapter: long enough for a busy
+	// machine.
+	patience = 20 * time.Second
+)
 
 // Target is where the stand-in listens, for Harness.New to point an adapter at.
 type Target struct {
@@ -75,16 +80,16 @@ func Run(t *testing.T, h Harness) {
 	t.Run("64 sends at once each arrive once", func(t *testing.T) { runConcurrent(t, h) })
 }
 
-// setUp starts a stand-in and an adapter. When the test ends both are closed,
-// and no goroutine that they started may be left.
-func setUp(t *testing.T, h Harness) (*standIn, channels.Adapter) {
+// setUp starts a stand-in and an adapter with the given timeout. When the test
+// ends both are closed, and no goroutine that they started may be left.
+func setUp(t *testing.T, h Harness, timeout time.Duration) (*standIn, channels.Adapter) {
 	t.Helper()
 	options := []goleak.Option{goleak.IgnoreCurrent()}
 	for _, f := range h.Background {
 		options = append(options, goleak.IgnoreAnyFunction(f))
 	}
 	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
-	s := startStandIn(t, h)
+	s := startStandIn(t, h, timeout)
 	a := h.New(t, s.target)
 	if c, ok := a.(interface{ Close() error }); ok {
 		t.Cleanup(func() {

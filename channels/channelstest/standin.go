@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/carillonhq/carillon/channels"
 )
@@ -22,12 +24,14 @@ type standIn struct {
 	server *httptest.Server
 	ended  chan struct{} // closed when the test is over: nothing waits longer
 
+	talked atomic.Int64 // bytes of endless bodies that were taken from us
+
 	mu     sync.Mutex
 	script []http.HandlerFunc // one for each request; the last for every further one
 	ids    []string           // of the requests, as they came
 }
 
-func startStandIn(t *testing.T, h Harness) *standIn {
+func startStandIn(t *testing.T, h Harness, timeout time.Duration) *standIn {
 	t.Helper()
 	s := &standIn{ended: make(chan struct{}), script: []http.HandlerFunc{h.Accept}}
 	s.server = httptest.NewUnstartedServer(s.handler(h))
@@ -40,7 +44,7 @@ func startStandIn(t *testing.T, h Harness) *standIn {
 		s.server.Start()
 	}
 	s.target.URL = s.server.URL
-	s.target.Timeout = AdapterTimeout
+	s.target.Timeout = timeout
 	t.Cleanup(func() {
 		close(s.ended)
 		s.server.CloseClientConnections()
@@ -113,9 +117,11 @@ func (s *standIn) silent(_ http.ResponseWriter, r *http.Request) {
 // endless accepts, and goes on talking until the sender hangs up.
 func (s *standIn) endless(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
-	chunk := []byte(strings.Repeat("x", 4<<10))
+	chunk := []byte(strings.Repeat("x", 64<<10))
 	for r.Context().Err() == nil {
-		if _, err := w.Write(chunk); err != nil {
+		n, err := w.Write(chunk)
+		s.talked.Add(int64(n))
+		if err != nil {
 			return
 		}
 	}

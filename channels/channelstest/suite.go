@@ -16,9 +16,13 @@ import (
 // bound is the longest any send may take here, whatever the provider does.
 const bound = 10 * AdapterTimeout
 
+// mostTaken is how much of an endless body may leave the stand-in: what an
+// adapter reads, and generously what the sockets between hold.
+const mostTaken = 8 << 20
+
 func runAnswers(t *testing.T, h Harness) {
 	t.Run("a message that the provider takes is sent", func(t *testing.T) {
-		s, a := setUp(t, h)
+		s, a := setUp(t, h, patience)
 		r := a.Send(t.Context(), h.Message(t, s.target, "1-taken-0"))
 		wantVerdict(t, r, channels.Sent)
 		CheckResult(t, r, h.Private...)
@@ -29,7 +33,7 @@ func runAnswers(t *testing.T, h Harness) {
 }
 
 func runAnswer(t *testing.T, h Harness, answer Answer) {
-	s, a := setUp(t, h)
+	s, a := setUp(t, h, patience)
 	s.does(answer.write)
 	r := a.Send(t.Context(), h.Message(t, s.target, "1-answer-0"))
 	CheckResult(t, r, h.Private...)
@@ -76,22 +80,25 @@ func faults(h Harness) []fault {
 func runFaults(t *testing.T, h Harness) {
 	for _, f := range faults(h) {
 		t.Run(f.name, func(t *testing.T) {
-			s, a := setUp(t, h)
+			s, a := setUp(t, h, AdapterTimeout)
 			s.does(f.do(s))
 			r := sendBounded(t, a, h.Message(t, s.target, "1-fault-0"))
 			wantVerdict(t, r, f.want...)
 			CheckResult(t, r, h.Private...)
+			if n := s.talked.Load(); n > mostTaken {
+				t.Errorf("the adapter took %d MiB of a body that never ends", n>>20)
+			}
 		})
 	}
 	t.Run("a refused connection is tried again", func(t *testing.T) {
-		s, a := setUp(t, h)
+		s, a := setUp(t, h, patience)
 		s.server.Listener.Close()
 		r := sendBounded(t, a, h.Message(t, s.target, "1-refused-0"))
 		wantVerdict(t, r, channels.Retry)
 		CheckResult(t, r, h.Private...)
 	})
 	t.Run("after a fault the adapter still sends", func(t *testing.T) {
-		s, a := setUp(t, h)
+		s, a := setUp(t, h, patience)
 		s.does(cut, h.Accept)
 		m := h.Message(t, s.target, "1-after-0")
 		sendBounded(t, a, m)
@@ -105,8 +112,8 @@ func runFaults(t *testing.T, h Harness) {
 }
 
 func runRedirect(t *testing.T, h Harness) {
-	elsewhere, _ := setUp(t, h)
-	s, a := setUp(t, h)
+	elsewhere := startStandIn(t, h, patience)
+	s, a := setUp(t, h, patience)
 	s.does(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", elsewhere.target.URL+"/elsewhere")
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -123,7 +130,7 @@ func runRedirect(t *testing.T, h Harness) {
 
 // runGarbage answers a whole request with words that are not HTTP.
 func runGarbage(t *testing.T, h Harness, words string) {
-	s, a := setUp(t, h)
+	s, a := setUp(t, h, patience)
 	s.does(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
@@ -153,7 +160,7 @@ func sendBounded(t *testing.T, a channels.Adapter, m channels.Message) channels.
 
 func runContexts(t *testing.T, h Harness) {
 	t.Run("a context that has ended sends nothing", func(t *testing.T) {
-		s, a := setUp(t, h)
+		s, a := setUp(t, h, patience)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		r := a.Send(ctx, h.Message(t, s.target, "1-ended-0"))
@@ -164,7 +171,7 @@ func runContexts(t *testing.T, h Harness) {
 		}
 	})
 	t.Run("a context that ends while the provider thinks leaves the outcome unknown", func(t *testing.T) {
-		s, a := setUp(t, h)
+		s, a := setUp(t, h, patience)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		s.does(func(w http.ResponseWriter, r *http.Request) {
@@ -185,7 +192,7 @@ func runStableID(t *testing.T, h Harness) {
 	if h.ID == nil {
 		t.Skip("the protocol carries no id")
 	}
-	s, a := setUp(t, h)
+	s, a := setUp(t, h, patience)
 	failing := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
 	s.does(failing, cut, h.Accept)
 	m := h.Message(t, s.target, "1-stable-0")
@@ -200,7 +207,7 @@ func runStableID(t *testing.T, h Harness) {
 
 func runConcurrent(t *testing.T, h Harness) {
 	const sends = 64
-	s, a := setUp(t, h)
+	s, a := setUp(t, h, patience)
 	results := make([]channels.Result, sends)
 	var wg sync.WaitGroup
 	for i := range sends {

@@ -153,6 +153,18 @@ func TestAfterARefusalTheConnectionIsUsedAgainOrNot(t *testing.T) {
 	}
 }
 
+// The relay's word on the recipient stands, and nobody waits for the RSET.
+func TestASilentResetIsNotWaitedForForEver(t *testing.T) {
+	relay := startScripted(t, map[string][]string{"RCPT": {"550 5.1.1 no such user"}, "RSET": {silent}})
+	a := newAdapter(t, settingsFor(t, relay.listener.Addr()))
+	if r := send(t, a, mailFor("1-a-0")); r.Verdict != channels.Gone || r.Code != "5.1.1" {
+		t.Errorf("got %v, code %q, %v; want gone", r.Verdict, r.Code, r.Err)
+	}
+	if r := send(t, a, mailFor("1-a-1")); r.Verdict != channels.Sent {
+		t.Errorf("the next mail: %v, %v", r.Verdict, r.Err)
+	}
+}
+
 func TestAConnectionThatWentStaleIsReplacedWithinTheSend(t *testing.T) {
 	for _, c := range []struct {
 		name   string

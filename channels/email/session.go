@@ -63,14 +63,14 @@ func (s *session) send(ctx context.Context, l letter) (string, error) {
 	stop := context.AfterFunc(ctx, s.hangUp)
 	s.raw.reset()
 	words, f := s.converse(l, content)
+	s.recover(f)
 	if !stop() {
 		s.dead = true
 	}
 	if f == nil {
 		return words, nil
 	}
-	s.recover(f)
-	if ctx.Err() != nil && replyOf(f) == nil {
+	if ctx.Err() != nil && f.stage != stageCompose && replyOf(f) == nil {
 		f.err = ctx.Err() // why the connection was closed under the conversation
 	}
 	return "", f
@@ -104,13 +104,14 @@ func (s *session) converse(l letter, content []byte) (string, *failure) {
 	return words, nil
 }
 
-// recover makes the connection ready for the next mail after f, or marks it
-// dead. Inside the mail's content no command may follow: textproto would end
+// recover makes the connection ready for the next mail after f (nil: none), or
+// marks it dead. Inside the mail's content no command may follow: textproto would end
 // the content with a dot first, and half a mail would be sent.
 func (s *session) recover(f *failure) {
-	switch f.stage {
-	case stageCompose:
+	if f == nil || f.stage == stageCompose {
 		return
+	}
+	switch f.stage {
 	case stageMail, stageRcpt:
 		if r := replyOf(f); r != nil && r.Code != closing && s.client.Reset() == nil {
 			return
