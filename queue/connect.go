@@ -34,6 +34,7 @@ func Connect(cfg config.Redis, pool int) (redis.UniversalClient, error) {
 	opts.PoolSize = pool
 	opts.ContextTimeoutEnabled = true
 	opts.DialTimeout = commandTimeout
+	opts.DialerRetries = 1 // five by itself: half a second for each command to a server that refuses
 	opts.ReadTimeout = commandTimeout
 	opts.WriteTimeout = commandTimeout
 	opts.PoolTimeout = commandTimeout

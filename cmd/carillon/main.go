@@ -16,9 +16,13 @@ import (
 	"github.com/carillonhq/carillon/config"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 func main() {
+	// Whoever asks something of Redis says what came of it. What the client
+	// prints beside that is no line of our log, and many a second in an outage.
+	logging.Disable()
 	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
