@@ -81,13 +81,19 @@ func decide(a attemptOf) outcome {
 func (o outcome) retry(a attemptOf) outcome {
 	o.attempt++
 	if o.attempt > len(a.retry.Schedule) {
-		if len(a.delivery.Fallback) > 0 {
-			return o.fail(a.delivery)
-		}
-		return o.bury("attempts")
+		return o.giveUp(a.delivery)
 	}
 	wait := a.jitter(a.retry.Schedule[o.attempt-1].Std())
 	return o.later(a, notice.StatusRetrying, max(wait, a.result.RetryAfter))
+}
+
+// giveUp ends a delivery whose attempts are used up: a chain goes on, anything
+// else is kept for somebody to redrive.
+func (o outcome) giveUp(d *notice.Delivery) outcome {
+	if len(d.Fallback) > 0 {
+		return o.fail(d)
+	}
+	return o.bury("attempts")
 }
 
 func (o outcome) later(a attemptOf, status notice.Status, wait time.Duration) outcome {

@@ -87,7 +87,7 @@ func (p *Pipeline) drafts(leases []*queue.Lease) []*draft {
 			p.finish(&queue.Settlement{Kind: queue.Unreadable, Lease: l, Reason: "malformed", Entry: queue.Entry{At: d.now, Detail: err.Error()}})
 			continue
 		}
-		if l.Reclaimed {
+		if l.Lost > 0 {
 			p.metrics.reclaimed.Inc()
 		}
 		p.chooseMedia(d)

@@ -2,8 +2,11 @@ package delivery
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
@@ -16,7 +19,7 @@ import (
 //	inbox ─► admit
 //	3 × events reader ─► planner
 //	channel × (3 × reader ─► lanes ─► workers) ─► settlers
-//	promoter, renewer
+//	promoter, renewer, tidier
 func (p *Pipeline) Run(ctx context.Context) {
 	sendCtx, endSends := context.WithCancel(context.Background())
 	defer endSends()
@@ -37,6 +40,7 @@ func (p *Pipeline) Run(ctx context.Context) {
 	}
 	tending.Go(func() { p.promoteLoop(ctx) })
 	tending.Go(func() { p.renewLoop(settleCtx) })
+	tending.Go(func() { p.tidyLoop(ctx) })
 
 	<-ctx.Done()
 	defer time.AfterFunc(p.Grace, endSends).Stop()
@@ -89,6 +93,7 @@ func (p *Pipeline) handBack(leases []*queue.Lease) {
 	}
 	batch := make([]*queue.Settlement, len(leases))
 	for i, l := range leases {
+		keepLost(l)
 		batch[i] = &queue.Settlement{Kind: queue.Requeue, Lease: l}
 		p.held.drop(l)
 	}
@@ -104,16 +109,44 @@ func (p *Pipeline) handBack(leases []*queue.Lease) {
 	}
 }
 
+// keepLost writes into a delivery that is handed back that it may have been
+// sent, which its next consumer could not know.
+func keepLost(l *queue.Lease) {
+	if l.Lost == 0 {
+		return
+	}
+	var d notice.Delivery
+	if json.Unmarshal(l.Payload, &d) != nil {
+		return // its next consumer finds out
+	}
+	d.Attempt += l.Lost - 1
+	d.Unknown = true
+	if payload, err := json.Marshal(&d); err == nil {
+		l.Payload = payload
+	}
+}
+
 // handBackTime is how long a stop may spend on handing leases back.
 const handBackTime = 5 * time.Second
 
-// retire takes this consumer's name off the groups; one that died is taken off
-// by any other, later.
+// retire takes this consumer's name off the groups; that of one that died is
+// taken off by any other's tidyLoop.
 func (p *Pipeline) retire() {
 	ctx, cancel := context.WithTimeout(context.Background(), handBackTime)
 	defer cancel()
 	if err := p.Queue.Retire(ctx, p.Consumer); err != nil {
 		p.Log.Debug("the consumer's name stays in the groups for now", "error", err)
+	}
+}
+
+// tidyLoop takes the names of consumers that died off the groups, soon after
+// the start and now and then: each process has a name of its own, and they
+// would pile up.
+func (p *Pipeline) tidyLoop(ctx context.Context) {
+	for wait := p.Visibility; sleep(ctx, wait+p.Jitter(wait/10)); wait = 10 * p.Visibility {
+		if err := p.Queue.Retire(ctx, ""); err != nil {
+			p.Log.Debug("the names of dead consumers stay in the groups for now", "error", err)
+		}
 	}
 }
 
@@ -140,27 +173,41 @@ type leaseSource struct {
 // leaseLoop leases whenever there is room, and looks now and then for what
 // dead consumers left. While Redis is away it waits, and goes on by itself.
 func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
-	reclaimEvery := p.Visibility / 4
-	nextReclaim := p.Now().Add(p.Jitter(reclaimEvery))
+	every := p.Visibility / 4
+	nextReclaim := p.Now().Add(p.Jitter(every))
 	for ctx.Err() == nil {
 		room := s.room()
 		if room <= 0 {
 			return
 		}
-		leases, err := s.read(ctx, room)
-		if err == nil && room > len(leases) && !p.Now().Before(nextReclaim) {
-			nextReclaim = p.Now().Add(reclaimEvery)
-			var more []*queue.Lease
-			more, err = s.reclaim(ctx, room-len(leases))
-			leases = append(leases, more...)
+		var leases []*queue.Lease
+		var err error
+		// First, so that a long queue does not keep what dead consumers left.
+		if now := p.Now(); !now.Before(nextReclaim) {
+			nextReclaim = now.Add(every)
+			leases, err = p.reclaim(ctx, s, room)
 		}
-		p.held.add(leases)
-		if len(leases) > 0 {
+		if len(leases) == 0 && err == nil {
+			leases, err = s.read(ctx, room)
+		}
+		if leases = p.held.add(leases); len(leases) > 0 {
 			s.take(leases)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.Log.Warn("the queue cannot be read; trying on", "error", err)
 			sleep(ctx, retryFirst+p.Jitter(retryMost))
+			// After an outage every consumer renews what it holds before
+			// anybody takes leases for lost.
+			nextReclaim = p.Now().Add(p.Visibility / 2)
 		}
 	}
+}
+
+// reclaim leases what dead consumers left. What this consumer holds itself,
+// and could not renew in time, is no such thing; it is looked up first, since
+// it may be settled in the meantime.
+func (p *Pipeline) reclaim(ctx context.Context, s leaseSource, room int) ([]*queue.Lease, error) {
+	ours := p.held.places()
+	found, err := s.reclaim(ctx, room)
+	return slices.DeleteFunc(found, func(l *queue.Lease) bool { return ours[l.Place()] }), err
 }

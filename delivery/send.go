@@ -44,7 +44,9 @@ func (s *sender) work(ctx, sendCtx context.Context) {
 		if l == nil {
 			return
 		}
-		s.p.finish(s.deliver(sendCtx, l))
+		if s.p.stillOurs(ctx, l) {
+			s.p.finish(s.deliver(sendCtx, l))
+		}
 		s.Slots.Release(1)
 	}
 }
@@ -112,8 +114,8 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 		return &queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: now, Status: notice.StatusExpired, Attempt: d.Attempt,
 			Detail: "expires_at passed before it could be sent"}}
 	}
-	if l.Reclaimed {
-		if settled := s.afterReclaim(l, d, now); settled != nil {
+	if l.Lost > 0 || d.Unknown {
+		if settled := s.afterLoss(l, d, now); settled != nil {
 			return settled
 		}
 	}
@@ -130,20 +132,27 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 		Code: "paused", Detail: "its provider asked for less on this address", Until: until}}
 }
 
-// afterReclaim counts the attempt of the consumer that held the delivery
-// before and died: it may have been sent. Nil when it may be sent again.
-func (s *sender) afterReclaim(l *queue.Lease, d *notice.Delivery, now time.Time) *queue.Settlement {
-	s.p.metrics.reclaimed.Inc()
-	d.Attempt++
-	entry := queue.Entry{At: now, Status: notice.StatusDead, Attempt: d.Attempt, Code: "lease-expired",
-		Detail: "the consumer that held it was not heard of any more; it may have been sent"}
+// afterLoss counts the attempts of the consumers that held the delivery before
+// and died: each may have sent it. Nil when it may be sent again.
+func (s *sender) afterLoss(l *queue.Lease, d *notice.Delivery, now time.Time) *queue.Settlement {
+	if l.Lost > 0 {
+		s.p.metrics.reclaimed.Inc()
+	}
+	d.Attempt += l.Lost
+	if d.Unknown {
+		d.Attempt, d.Unknown = d.Attempt+1, false
+	}
+	o := outcome{attempt: d.Attempt, entry: queue.Entry{At: now, Attempt: d.Attempt, Code: "lease-expired",
+		Detail: "the consumer that held it was not heard of any more; it may have been sent"}}
 	switch {
 	case s.Retry.OnUnknown == config.OnUnknownHold:
-		return &queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Entry: entry, Reason: "unknown-outcome"}
+		o = o.bury("unknown-outcome")
 	case d.Attempt > len(s.Retry.Schedule):
-		return &queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Entry: entry, Reason: "attempts"}
+		o = o.giveUp(d)
+	default:
+		return nil
 	}
-	return nil
+	return &queue.Settlement{Kind: o.kind, Lease: l, Delivery: d, Entry: o.entry, Reason: o.reason}
 }
 
 // message renders a delivery. note says what is worth knowing of the

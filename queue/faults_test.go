@@ -82,11 +82,56 @@ func TestASettlementWithoutItsGroupLeavesTheDeliveryToWhoeverReadsItNext(t *test
 	if err != nil || settled[0] || !settled[1] {
 		t.Fatalf("settled %v, %v; want the delivered one alone", settled, err)
 	}
-	if err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil {
-		t.Errorf("renewing: %v", err)
+	if lost, err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil || len(lost) != 1 {
+		t.Errorf("renewing told of %d lost leases, %v", len(lost), err)
 	}
 	again := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)
 	if string(again[0].Payload) != string(l.Payload) {
 		t.Errorf("read again as %s", again[0].Payload)
+	}
+}
+
+// Every consumer that worked a delivery which kills its process took it for
+// the first attempt but one: it went round for ever.
+func TestADeliveryThatKillsItsConsumersCountsEachOfThem(t *testing.T) {
+	w := open(t, queuetest.Redis(t), testConfig())
+	w.planned("ada")
+	for want := 1; want <= 3; want++ {
+		r := w.DeliveryReader("killed", notice.ChannelWebhook, notice.LaneNormal)
+		waitFor(t, "reclaimed delivery", func() bool {
+			got, err := r.Reclaim(t.Context(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 1 && got[0].Lost != want {
+				t.Fatalf("lost %d times, want %d", got[0].Lost, want)
+			}
+			return len(got) == 1
+		})
+	}
+}
+
+// A buried delivery that was its notification's only one was counted in again
+// by each redrive and counted out by none, so that canceling what was redriven
+// twice left a record that never closed.
+func TestCancelingWhatWasRedrivenClosesItsRecord(t *testing.T) {
+	w := open(t, queuetest.Redis(t), testConfig())
+	ev, l, d := w.planned("ada")
+	d.Alone = true
+	for range 3 {
+		w.settle(&queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Reason: "attempts", Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDead}})
+		if n, err := w.Redrive(t.Context(), "acme", d.ID); n != 1 || err != nil {
+			t.Fatalf("redriven %d, %v", n, err)
+		}
+		l = w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
+	}
+	w.settle(&queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: w.clock.Now().Add(time.Hour), Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusRetrying}})
+	if n, err := w.Cancel(t.Context(), "acme", ev.ID); n != 1 || err != nil {
+		t.Fatalf("canceled %d, %v", n, err)
+	}
+	for _, key := range w.rdb.Keys(t.Context(), "*:n:*").Val() {
+		if ttl := w.rdb.PTTL(t.Context(), key).Val(); ttl > 26*time.Hour {
+			t.Errorf("the record of a canceled notification lives for %v", ttl)
+		}
 	}
 }

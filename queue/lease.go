@@ -14,12 +14,26 @@ import (
 // Lease is one entry that this consumer holds until it settles it, or until
 // queue.visibility has passed without a renewal.
 type Lease struct {
-	Payload   []byte
-	Reclaimed bool // another consumer held it before and may have sent it
+	Payload []byte
+	// Lost is how many consumers held it before and were not heard of any
+	// more: each may have sent it.
+	Lost int
 
 	entry string
 	from  *stream // nil: the inbox
 	at    time.Time
+}
+
+// Place is where an entry stands: two leases of the same place are of the same
+// entry.
+type Place struct{ stream, entry string }
+
+// Place is where the leased entry stands.
+func (l *Lease) Place() Place {
+	if l.from == nil {
+		return Place{entry: l.entry}
+	}
+	return Place{l.from.key, l.entry}
 }
 
 // Partition is the partition of the leased entry; -1 for the inbox.
@@ -61,9 +75,8 @@ func (q *Queue) newReader(consumer, stage string, lane notice.Lane) *Reader {
 			r.byKey[s.key] = s
 		}
 	}
-	_, cluster := q.readers.(*redis.ClusterClient)
 	for _, s := range r.streams {
-		if cluster || len(r.groups) == 0 {
+		if q.cluster || len(r.groups) == 0 {
 			r.groups = append(r.groups, nil)
 		}
 		last := len(r.groups) - 1
@@ -120,36 +133,28 @@ func (r *Reader) read(ctx context.Context, keys []string, count int, block time.
 	var out []*Lease
 	for _, s := range found {
 		for _, m := range s.Messages {
-			out = append(out, leaseOf(r.byKey[s.Stream], m, false, now))
+			out = append(out, leaseOf(r.byKey[s.Stream], m, now))
 		}
 	}
 	return out, nil
 }
 
-func leaseOf(from *stream, m redis.XMessage, reclaimed bool, now time.Time) *Lease {
+func leaseOf(from *stream, m redis.XMessage, now time.Time) *Lease {
 	payload, _ := m.Values["d"].(string)
-	return &Lease{Payload: []byte(payload), Reclaimed: reclaimed, entry: m.ID, from: from, at: now}
+	return &Lease{Payload: []byte(payload), entry: m.ID, from: from, at: now}
 }
 
 // Reclaim leases up to room entries whose consumers have not been heard of for
-// queue.visibility, from one partition after the other.
+// queue.visibility, from one partition after the other. They may be this
+// consumer's own, when it could not renew them in time.
 func (r *Reader) Reclaim(ctx context.Context, room int) ([]*Lease, error) {
 	var out []*Lease
 	for range r.streams {
 		s := r.streams[r.next%len(r.streams)]
 		r.next++
-		found, _, err := r.q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-			Stream: s.key, Group: group, Consumer: r.consumer, MinIdle: r.q.cfg.Visibility.Std(),
-			Start: "0", Count: int64(room - len(out)),
-		}).Result()
-		if err != nil {
+		found, err := r.reclaim(ctx, s, room-len(out))
+		if out = append(out, found...); err != nil {
 			return out, r.q.recover(ctx, fmt.Errorf("reclaiming from %s: %w", s.key, err))
-		}
-		now := r.q.now()
-		for _, m := range found {
-			if m.Values != nil { // nil: settled while it was pending
-				out = append(out, leaseOf(s, m, true, now))
-			}
 		}
 		if len(out) >= room {
 			break
@@ -158,28 +163,91 @@ func (r *Reader) Reclaim(ctx context.Context, room int) ([]*Lease, error) {
 	return out, nil
 }
 
-// Renew prolongs the leases by another queue.visibility. Those that another
-// consumer has taken over since stay with it.
-func (q *Queue) Renew(ctx context.Context, consumer string, leases []*Lease) error {
-	byStream := map[string]*call{}
+func (r *Reader) reclaim(ctx context.Context, s *stream, room int) ([]*Lease, error) {
+	found, _, err := r.q.rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+		Stream: s.key, Group: group, Consumer: r.consumer, MinIdle: r.q.cfg.Visibility.Std(), Start: "0", Count: int64(room),
+	}).Result()
+	if err != nil {
+		return nil, err
+	}
+	now := r.q.now()
+	var out []*Lease
+	for _, m := range found {
+		if m.Values != nil { // nil: settled while it was pending
+			l := leaseOf(s, m, now)
+			l.Lost = 1
+			out = append(out, l)
+		}
+	}
+	return out, r.countLost(ctx, s, out)
+}
+
+// countLost reads how often each entry was leased, of which the last time is
+// ours. Without it, what kills every consumer that works it would be the first
+// attempt for ever.
+func (r *Reader) countLost(ctx context.Context, s *stream, leases []*Lease) error {
+	if len(leases) == 0 {
+		return nil
+	}
+	pipe := r.q.rdb.Pipeline()
+	asked := make([]*redis.XPendingExtCmd, len(leases))
+	for i, l := range leases {
+		asked[i] = pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: group, Start: l.entry, End: l.entry, Count: 1})
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	for i, l := range leases {
+		if found := asked[i].Val(); len(found) == 1 {
+			l.Lost = max(1, int(found[0].RetryCount)-1)
+		}
+	}
+	return nil
+}
+
+// Renew prolongs the leases by another queue.visibility, and returns those
+// that are this consumer's no longer: another one has taken them over.
+func (q *Queue) Renew(ctx context.Context, consumer string, leases []*Lease) (lost []*Lease, err error) {
+	byStream := map[string]*renewal{}
 	var calls []*call
 	for _, l := range leases {
 		key := q.keys.inbox()
 		if l.from != nil {
 			key = l.from.key
 		}
-		c := byStream[key]
-		if c == nil {
-			c = &call{script: q.scripts.renew, keys: []string{key}, args: []any{group, consumer}}
-			byStream[key] = c
-			calls = append(calls, c)
+		r := byStream[key]
+		if r == nil {
+			r = &renewal{call: call{script: q.scripts.renew, keys: []string{key}, args: []any{group, consumer}}}
+			byStream[key] = r
+			calls = append(calls, &r.call)
 		}
-		c.args = append(c.args, l.entry)
+		r.args = append(r.args, l.entry)
+		r.leases = append(r.leases, l)
 	}
 	if len(calls) == 0 {
-		return nil
+		return nil, nil
 	}
-	return q.runAll(ctx, calls)
+	if err := q.runAll(ctx, calls); err != nil {
+		return nil, err
+	}
+	for _, r := range byStream {
+		held, err := ints(r.reply, len(r.leases))
+		if err != nil {
+			return nil, err
+		}
+		for i, l := range r.leases {
+			if held[i] == 0 {
+				lost = append(lost, l)
+			}
+		}
+	}
+	return lost, nil
+}
+
+// renewal is the part of a Renew that is about one stream.
+type renewal struct {
+	call
+	leases []*Lease
 }
 
 // HeldSince is when the entry was leased.

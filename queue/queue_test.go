@@ -404,7 +404,7 @@ func TestWhatADeadConsumerHeldIsReclaimed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(got) != 1 || !got[0].Reclaimed {
+		if len(got) != 1 || got[0].Lost != 1 {
 			t.Fatalf("reclaimed %+v", got)
 		}
 		mine, err := w.Settle(t.Context(), "c2", []*queue.Settlement{{Lease: got[0], Delivery: d, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDelivered, Attempt: 1}}})
@@ -428,8 +428,8 @@ func TestAConsumerThatLostItsLeaseCannotParkTheDelivery(t *testing.T) {
 	if w.settle(late) {
 		t.Fatal("the consumer that lost its lease parked the delivery")
 	}
-	if err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil {
-		t.Fatal(err)
+	if lost, err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil || len(lost) != 1 {
+		t.Fatalf("renewing told of %d lost leases, %v", len(lost), err)
 	}
 	mine, err := w.Settle(t.Context(), "c2", []*queue.Settlement{{Kind: queue.Later, Lease: taken[0], Delivery: d, Due: w.clock.Now(), Entry: late.Entry}})
 	if err != nil || !mine[0] {
@@ -442,8 +442,8 @@ func TestARenewedLeaseIsNotReclaimed(t *testing.T) {
 	_, l, _ := w.planned("ada")
 	r := w.DeliveryReader("c2", notice.ChannelWebhook, notice.LaneNormal)
 	for end := time.Now().Add(4 * testConfig().Visibility.Std()); time.Now().Before(end); {
-		if err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil {
-			t.Fatal(err)
+		if lost, err := w.Renew(t.Context(), "c1", []*queue.Lease{l}); err != nil || len(lost) != 0 {
+			t.Fatalf("renewing told of %d lost leases, %v", len(lost), err)
 		}
 		if got, err := r.Reclaim(t.Context(), 10); err != nil || len(got) != 0 {
 			t.Fatalf("reclaimed %v, %v", got, err)
@@ -456,7 +456,7 @@ func TestWhatIsHandedBackIsReadAgainAtOnce(t *testing.T) {
 		_, l, _ := w.planned("ada")
 		w.settle(&queue.Settlement{Kind: queue.Requeue, Lease: l})
 		again := w.lease(w.DeliveryReader("c2", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
-		if string(again.Payload) != string(l.Payload) || again.Reclaimed {
+		if string(again.Payload) != string(l.Payload) || again.Lost != 0 {
 			t.Errorf("handed back as %s", again.Payload)
 		}
 	})

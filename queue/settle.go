@@ -33,83 +33,52 @@ type Settlement struct {
 	Reason   string           // Bury: a short word to filter by
 }
 
-// Settle ends the leases of a batch, one script for each partition, in one
+// Settle ends the leases of a batch, one script for each slot, in one
 // pipeline. settled tells for each whether it was ours to end: an entry that
 // another consumer has taken over is left to it, unless its outcome is final.
 // It may be repeated after an error.
 func (q *Queue) Settle(ctx context.Context, consumer string, batch []*Settlement) (settled []bool, err error) {
 	now := q.now()
 	settled = make([]bool, len(batch))
-	byPartition := map[int]*settleCall{}
-	var calls []*call
+	calls := newBatchCalls(q, q.scripts.settle, group, consumer, openLife.Milliseconds(), longestOpenRecord)
 	for i, s := range batch {
 		p := s.Lease.Partition()
-		c := byPartition[p]
-		if c == nil {
-			c = &settleCall{shared: shared{}, call: &call{script: q.scripts.settle,
-				keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.dead(p), q.keys.deadLetters(p)},
-				args: []any{group, consumer, openLife.Milliseconds(), longestOpenRecord}}}
-			byPartition[p] = c
-			calls = append(calls, c.call)
-		}
-		if err := q.addSettlement(c, p, s, now); err != nil {
+		if err := q.addSettlement(calls.of(p, i), p, s, now); err != nil {
 			return settled, err
 		}
-		c.members = append(c.members, i)
 	}
-	if err := q.runAll(ctx, calls); err != nil {
-		return settled, err
-	}
-	for _, c := range byPartition {
-		mine, err := ints(c.reply, len(c.members))
-		if err != nil {
-			return settled, err
-		}
-		for j, i := range c.members {
-			settled[i] = mine[j] == 1
-		}
-	}
-	return settled, nil
+	return settled, calls.run(ctx, func(i int, mine bool) { settled[i] = mine })
 }
 
-type settleCall struct {
-	*call
-	shared  shared
-	members []int // indices into the batch
-}
-
-func (q *Queue) addSettlement(c *settleCall, p int, s *Settlement, now time.Time) error {
-	d := s.Delivery
+func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time) error {
 	switch s.Kind {
 	case Requeue:
-		return c.addWithoutRecord(s, "requeue", s.Lease.Payload)
+		c.addWithoutRecord(s, "requeue", s.Lease.Payload)
+		return nil
 	case Unreadable:
-		id, letter, err := q.unreadable(p, s, now)
-		if err != nil {
-			return err
-		}
-		return c.addWithoutRecord(s, "unreadable", id, letter, now.UnixMilli())
+		return q.addUnreadable(c, p, s, now)
 	}
+	d := s.Delivery
 	_, notification, ordinal, err := notice.SplitID(d.ID)
 	if err != nil {
 		return fmt.Errorf("settling: %w", err)
 	}
 	head := func(kind string) {
-		c.args = append(c.args, kind, c.shared.key(c.call, s.Lease.from.key), s.Lease.entry,
-			c.key(q.keys.record(p, notification)), appendEntry(nil, ordinal, d.AcceptedAt, s.Entry))
+		c.add(kind, c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)),
+			appendEntry(nil, ordinal, d.AcceptedAt, s.Entry))
 	}
 	life := q.recordLife(d.Keyed, d.AcceptedAt, now).Milliseconds()
 	switch s.Kind {
 	case Done:
 		head("done")
-		c.args = append(c.args, life, flag(d.Alone))
+		c.add(life, flag(d.Alone))
 		return nil
 	case Later:
 		head("later")
-		return q.addLater(c, s, now)
+		return q.addLater(c, p, s, now)
 	case Bury:
 		head("dead")
-		return q.addDead(c, s, now, life)
+		return q.addDead(c, p, s, now, life)
 	case Next:
 		return q.addNext(c, p, s, now)
 	}
@@ -118,33 +87,36 @@ func (q *Queue) addSettlement(c *settleCall, p int, s *Settlement, now time.Time
 
 // addWithoutRecord adds a settlement that its notification's record knows
 // nothing of; the script does not touch the key that stands in its place.
-func (c *settleCall) addWithoutRecord(s *Settlement, kind string, args ...any) error {
-	stream := c.shared.key(c.call, s.Lease.from.key)
-	c.args = append(c.args, kind, stream, s.Lease.entry, stream, "")
-	c.args = append(c.args, args...)
+func (c *batchCall) addWithoutRecord(s *Settlement, kind string, args ...any) {
+	stream := c.key(s.Lease.from.key)
+	c.add(kind, stream, s.Lease.entry, stream, "")
+	c.add(args...)
+}
+
+func (q *Queue) addUnreadable(c *batchCall, p int, s *Settlement, now time.Time) error {
+	from := s.Lease.from
+	id := notice.DeliveryID(notice.DerivedID(p, now, from.key+s.Lease.entry), 0)
+	l := deadLetter{Channel: notice.Channel(from.stage), Reason: s.Reason, Detail: s.Entry.Detail, At: now, Lane: from.lane, Payload: string(s.Lease.Payload)}
+	letter, err := l.encode(id)
+	if err != nil {
+		return err
+	}
+	c.addWithoutRecord(s, "unreadable", id, letter, now.UnixMilli(), c.key(q.keys.dead(p)), c.key(q.keys.deadLetters(p)))
 	return nil
 }
 
-func (q *Queue) unreadable(p int, s *Settlement, now time.Time) (id string, letter []byte, err error) {
-	from := s.Lease.from
-	id = notice.DeliveryID(notice.DerivedID(p, now, from.key+s.Lease.entry), 0)
-	l := deadLetter{Channel: notice.Channel(from.stage), Reason: s.Reason, Detail: s.Entry.Detail, At: now, Lane: from.lane, Payload: string(s.Lease.Payload)}
-	letter, err = l.encode(id)
-	return id, letter, err
-}
-
-func (q *Queue) addLater(c *settleCall, s *Settlement, now time.Time) error {
+func (q *Queue) addLater(c *batchCall, p int, s *Settlement, now time.Time) error {
 	payload, err := json.Marshal(s.Delivery)
 	if err != nil {
 		return fmt.Errorf("encoding delivery %s: %w", s.Delivery.ID, err)
 	}
 	wait := max(0, s.Due.Sub(now))
-	c.args = append(c.args, s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(),
-		streamSuffix(s.Lease.from.stage, s.Lease.from.lane))
+	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(s.Lease.from.stage, s.Lease.from.lane),
+		c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 	return nil
 }
 
-func (q *Queue) addDead(c *settleCall, s *Settlement, now time.Time, life int64) error {
+func (q *Queue) addDead(c *batchCall, p int, s *Settlement, now time.Time, life int64) error {
 	d := s.Delivery
 	payload, err := json.Marshal(d)
 	if err != nil {
@@ -155,13 +127,13 @@ func (q *Queue) addDead(c *settleCall, s *Settlement, now time.Time, life int64)
 	if err != nil {
 		return err
 	}
-	c.args = append(c.args, d.ID, letter, now.UnixMilli(), life, flag(d.Alone))
+	c.add(d.ID, letter, now.UnixMilli(), c.key(q.keys.dead(p)), c.key(q.keys.deadLetters(p)), life, flag(d.Alone))
 	return nil
 }
 
 // addNext ends one address of a fallback chain and starts the next, under the
 // next ordinal. The number of open deliveries stays as it is.
-func (q *Queue) addNext(c *settleCall, p int, s *Settlement, now time.Time) error {
+func (q *Queue) addNext(c *batchCall, p int, s *Settlement, now time.Time) error {
 	d := *s.Delivery
 	_, notification, ordinal, _ := notice.SplitID(d.ID)
 	line := appendEntry(nil, ordinal, d.AcceptedAt, s.Entry)
@@ -172,8 +144,8 @@ func (q *Queue) addNext(c *settleCall, p int, s *Settlement, now time.Time) erro
 	if err != nil {
 		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)
 	}
-	c.args = append(c.args, "next", c.shared.key(c.call, s.Lease.from.key), s.Lease.entry, c.key(q.keys.record(p, notification)), line,
-		d.ID, c.shared.key(c.call, q.keys.stream(p, string(d.Address.Channel), d.Lane)), payload)
+	c.add("next", c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), line,
+		d.ID, c.key(q.keys.stream(p, string(d.Address.Channel), d.Lane)), payload)
 	return nil
 }
 

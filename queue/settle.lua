@@ -1,9 +1,5 @@
--- Ends the lease of a batch of deliveries of one partition.
--- KEYS[1]   parked ids by due time (zset)
--- KEYS[2]   parked payloads (hash)
--- KEYS[3]   dead letters by time (zset)
--- KEYS[4]   dead letters (hash)
--- KEYS[5..] streams and records, which ARGV names by their index
+-- Ends the lease of a batch of deliveries.
+-- KEYS      streams, records and the partitions' own keys, which ARGV names by their index
 -- ARGV[1]   consumer group
 -- ARGV[2]   consumer
 -- ARGV[3]   how long an open notification's record is kept past its due time, ms
@@ -12,12 +8,12 @@
 --   done     record's life in ms, 1 when it is the notification's only delivery
 --   next     id, stream index, payload: the fallback that starts now
 --   later    id, payload, due in unix ms, ms until due, stream's name without its tag
---   dead     id, dead letter, time in unix ms, record's life in ms, 1 when only
+--   dead     id, dead letter, time in unix ms, record's life in ms
 --   requeue  payload: goes back to its stream as it was
 --   unreadable  id, dead letter, time in unix ms: has no record
 -- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
 --           consumer while we wanted it sent again (nothing is done then).
-local width = {done = 2, next = 3, later = 5, dead = 5, requeue = 1, unreadable = 3}
+local width = {done = 2, next = 3, later = 5, dead = 4, requeue = 1, unreadable = 3}
 local out, acks = {}, {}
 
 -- Without its group nobody holds the entry: the group that is made next reads it again. An error here
@@ -35,6 +31,16 @@ local function close(record, line, life, only)
     if open > 0 then return end
   end
   redis.call('PEXPIRE', record, life)
+end
+
+local function park(x)
+  redis.call('HSET', KEYS[tonumber(ARGV[x + 6])], ARGV[x], ARGV[x + 4] .. '\n' .. ARGV[x + 1])
+  redis.call('ZADD', KEYS[tonumber(ARGV[x + 5])], ARGV[x + 2], ARGV[x])
+end
+
+local function bury(x)
+  redis.call('HSET', KEYS[tonumber(ARGV[x + 4])], ARGV[x], ARGV[x + 1])
+  redis.call('ZADD', KEYS[tonumber(ARGV[x + 3])], ARGV[x + 2], ARGV[x])
 end
 
 local function note(record, line)
@@ -57,17 +63,16 @@ while a <= #ARGV do
       redis.call('APPEND', record, line)
       redis.call('XADD', KEYS[tonumber(ARGV[x + 1])], '*', 'd', ARGV[x + 2])
     elseif kind == 'later' then
-      redis.call('HSET', KEYS[2], ARGV[x], ARGV[x + 4] .. '\n' .. ARGV[x + 1])
-      redis.call('ZADD', KEYS[1], ARGV[x + 2], ARGV[x])
+      park(x)
       note(record, line)
       redis.call('PEXPIRE', record, string.format('%.0f', tonumber(ARGV[x + 3]) + tonumber(ARGV[3])))
     elseif kind == 'dead' then
       redis.call('HSET', KEYS[4], ARGV[x], ARGV[x + 1])
       redis.call('ZADD', KEYS[3], ARGV[x + 2], ARGV[x])
-      close(record, line, ARGV[x + 3], ARGV[x + 4])
+      -- Counted even when it is the only one: a redrive counts it in again.
+      close(record, line, ARGV[x + 3], '0')
     elseif kind == 'unreadable' then
-      redis.call('HSET', KEYS[4], ARGV[x], ARGV[x + 1])
-      redis.call('ZADD', KEYS[3], ARGV[x + 2], ARGV[x])
+      bury(x)
     elseif kind == 'requeue' then
       redis.call('XADD', stream, '*', 'd', ARGV[x])
     end
