@@ -187,10 +187,11 @@ func freeAddress() (string, error) {
 
 // plainLoop posts as many bodies as fast as net/http can, and is what every
 // drain is held against.
-func (l *lab) plainLoop(ctx context.Context) (float64, error) {
+func (l *lab) plainLoop(ctx context.Context) (rate float64, cpu time.Duration, err error) {
 	if err := resetReceiver(ctx, l.receiver); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	began := ownCPU()
 	body := []byte(`{"type":"ping","data":"` + strings.Repeat("x", l.size) + `"}`)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: l.concurrency, MaxConnsPerHost: l.concurrency, DisableCompression: true}}
 	defer client.CloseIdleConnections()
@@ -212,10 +213,10 @@ func (l *lab) plainLoop(ctx context.Context) (float64, error) {
 	}
 	workers.Wait()
 	if n := failed.Load(); n > 0 {
-		return 0, fmt.Errorf("%d requests failed", n)
+		return 0, 0, fmt.Errorf("%d requests failed", n)
 	}
 	s, err := ask(ctx, l.receiver)
-	return s.rate(), err
+	return s.rate(), (ownCPU() - began) / time.Duration(l.n), err
 }
 
 // fill posts the notifications to a fresh ingest, and returns how many a second
@@ -288,19 +289,28 @@ func (l *lab) postBatch(ctx context.Context, from, to int) error {
 	return nil
 }
 
-// drain starts a consumer on the full queue and returns how many a second
-// arrive at the receiver.
-func (l *lab) drain(ctx context.Context, profile string) (float64, error) {
+// drained is what one drain cost.
+type drained struct {
+	rate       float64       // a second at the receiver
+	cpu, redis time.Duration // of the consumer, start included, and of Redis, a notification
+}
+
+// drain starts a consumer on the full queue.
+func (l *lab) drain(ctx context.Context, profile string) (d drained, err error) {
 	if err := resetReceiver(ctx, l.receiver); err != nil {
-		return 0, err
+		return d, err
+	}
+	redisBegan, err := l.redisCPU(ctx)
+	if err != nil {
+		return d, err
 	}
 	consumer, err := l.startCarillon(ctx, "consume")
 	if err != nil {
-		return 0, err
+		return d, err
 	}
 	if profile != "" {
 		if err := l.fetchProfile(ctx, profile); err != nil {
-			return 0, err
+			return d, err
 		}
 	}
 	var s stats
@@ -309,15 +319,21 @@ func (l *lab) drain(ctx context.Context, profile string) (float64, error) {
 		return err != nil || s.Count >= int64(l.n)
 	})
 	if err != nil {
-		return 0, err
+		return d, err
+	}
+	redisEnded, err := l.redisCPU(ctx)
+	if err != nil {
+		return d, err
 	}
 	if err := l.stop(consumer); err != nil {
-		return 0, err
+		return d, err
 	}
 	if s, err = ask(ctx, l.receiver); err == nil && s.Count != int64(l.n) {
 		err = fmt.Errorf("%d notifications arrived as %d requests", l.n, s.Count)
 	}
-	return s.rate(), err
+	each := time.Duration(l.n)
+	return drained{rate: s.rate(), cpu: (consumer.ProcessState.UserTime() + consumer.ProcessState.SystemTime()) / each,
+		redis: (redisEnded - redisBegan) / each}, err
 }
 
 // startCarillon starts one process of the gateway and waits until it is ready.
@@ -356,14 +372,29 @@ func (l *lab) fetchProfile(ctx context.Context, path string) error {
 }
 
 func (l *lab) usedMemory(ctx context.Context) (float64, error) {
-	info, err := l.redis.Info(ctx, "memory").Result()
+	return l.info(ctx, "memory", "used_memory")
+}
+
+// redisCPU is the processor time that the redis-server has used.
+func (l *lab) redisCPU(ctx context.Context) (time.Duration, error) {
+	user, err := l.info(ctx, "cpu", "used_cpu_user")
+	if err != nil {
+		return 0, err
+	}
+	system, err := l.info(ctx, "cpu", "used_cpu_sys")
+	return time.Duration((user + system) * float64(time.Second)), err
+}
+
+// info is one number of INFO.
+func (l *lab) info(ctx context.Context, section, name string) (float64, error) {
+	info, err := l.redis.Info(ctx, section).Result()
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(info) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
 			return strconv.ParseFloat(v, 64)
 		}
 	}
-	return 0, errors.New("INFO memory says nothing of used_memory")
+	return 0, fmt.Errorf("INFO %s says nothing of %s", section, name)
 }

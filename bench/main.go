@@ -58,10 +58,11 @@ func exitOn(err error) {
 
 // result is one round.
 type result struct {
-	plain  float64 // requests a second of the plain loop
-	ingest float64 // notifications a second into the queue, as NDJSON batches
-	drain  float64 // notifications a second from the queue to the receiver
-	queued float64 // bytes of Redis memory a queued notification
+	plain  float64       // requests a second of the plain loop
+	loop   time.Duration // processor time of the plain loop a request, the receiver's left out
+	ingest float64       // notifications a second into the queue, as NDJSON batches
+	drain  drained       // from the queue to the receiver
+	queued float64       // bytes of Redis memory a queued notification
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -78,8 +79,8 @@ func run(ctx context.Context, o options) (err error) {
 		if err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}
-		fmt.Printf("round %d: plain loop %.0f/s, ingest %.0f/s, drain %.0f/s (%.2f of the plain loop)\n",
-			round+1, r.plain, r.ingest, r.drain, r.drain/r.plain)
+		fmt.Printf("round %d: plain loop %.0f/s (%v CPU each), ingest %.0f/s, drain %.0f/s (%v CPU each, Redis %v): %.2f of the plain loop\n",
+			round+1, r.plain, r.loop.Round(time.Microsecond/10), r.ingest, r.drain.rate, r.drain.cpu.Round(time.Microsecond/10), r.drain.redis.Round(time.Microsecond/10), r.drain.rate/r.plain)
 		results = append(results, r)
 	}
 	return printTable(results)
@@ -96,11 +97,13 @@ func printTable(results []result) error {
 		return values[len(values)/2]
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\nwork\ta second\tof the plain loop\taim\t")
-	fmt.Fprintf(w, "plain HTTP loop to the receiver\t%.0f\t1.00\t\t\n", median(func(r result) float64 { return r.plain }))
-	fmt.Fprintf(w, "gateway drains its queue to the same receiver\t%.0f\t%.2f\t≥ 0.50\t\n",
-		median(func(r result) float64 { return r.drain }), median(func(r result) float64 { return r.drain / r.plain }))
-	fmt.Fprintf(w, "gateway takes NDJSON batches of 1000\t%.0f\t\t\t\n", median(func(r result) float64 { return r.ingest }))
+	fmt.Fprintln(w, "\nwork\ta second\tof the plain loop\taim\tCPU each\t")
+	fmt.Fprintf(w, "plain HTTP loop to the receiver\t%.0f\t1.00\t\t%.0f µs\t\n", median(func(r result) float64 { return r.plain }),
+		median(func(r result) float64 { return micros(r.loop) }))
+	fmt.Fprintf(w, "gateway drains its queue to the same receiver\t%.0f\t%.2f\t≥ 0.50\t%.0f + %.0f µs of Redis\t\n",
+		median(func(r result) float64 { return r.drain.rate }), median(func(r result) float64 { return r.drain.rate / r.plain }),
+		median(func(r result) float64 { return micros(r.drain.cpu) }), median(func(r result) float64 { return micros(r.drain.redis) }))
+	fmt.Fprintf(w, "gateway takes NDJSON batches of 1000\t%.0f\t\t\t\t\n", median(func(r result) float64 { return r.ingest }))
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -108,9 +111,11 @@ func printTable(results []result) error {
 	return err
 }
 
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
 // round measures the baseline and the gateway once each.
 func (l *lab) round(ctx context.Context, last bool) (r result, err error) {
-	if r.plain, err = l.plainLoop(ctx); err != nil {
+	if r.plain, r.loop, err = l.plainLoop(ctx); err != nil {
 		return r, fmt.Errorf("plain loop: %w", err)
 	}
 	if r.ingest, r.queued, err = l.fill(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type stats struct {
 	Count   int64 `json:"count"`
 	FirstNS int64 `json:"first_ns"`
 	LastNS  int64 `json:"last_ns"`
+	CPUNS   int64 `json:"cpu_ns"` // of the receiver's process, since it began
 }
 
 // rate is the mean a second between the first and the last request.
@@ -65,7 +67,7 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *receiver) stats(w http.ResponseWriter, _ *http.Request) {
-	json.NewEncoder(w).Encode(stats{r.count.Load(), r.first.Load(), r.last.Load()})
+	json.NewEncoder(w).Encode(stats{r.count.Load(), r.first.Load(), r.last.Load(), ownCPU().Nanoseconds()})
 }
 
 func (r *receiver) reset(w http.ResponseWriter, _ *http.Request) {
@@ -73,6 +75,15 @@ func (r *receiver) reset(w http.ResponseWriter, _ *http.Request) {
 	r.first.Store(0)
 	r.last.Store(0)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// ownCPU is the processor time that this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // ask fetches a running receiver's stats.

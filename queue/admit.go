@@ -255,63 +255,36 @@ func answerReused(batch []*admission) []*admission {
 	return rest
 }
 
-// admit runs one script for each partition of the batch, in one pipeline.
+// admit runs one script for each slot of the batch, in one pipeline.
 func (q *Queue) admit(ctx context.Context, batch []*admission) error {
 	if len(batch) == 0 {
 		return nil
 	}
 	now := q.now()
-	byPartition := map[int]*call{}
-	members := map[int][]*admission{}
-	var calls []*call
-	for _, a := range batch {
+	calls := newBatchCalls(q, q.scripts.admit, openLife.Milliseconds())
+	for i, a := range batch {
 		p, _, _, err := notice.SplitID(a.id)
 		if err != nil {
 			return fmt.Errorf("admitting: %w", err)
 		}
-		c := byPartition[p]
-		if c == nil {
-			c = &call{script: q.scripts.admit, keys: []string{q.keys.later(p), q.keys.parked(p)}, args: []any{openLife.Milliseconds()}}
-			byPartition[p] = c
-			calls = append(calls, c)
+		q.addAdmission(calls.of(p, i), p, a, now)
+	}
+	calls.send = q.runDurably
+	// An id of our own making can only be there because an earlier try's reply
+	// was lost; an inbox entry's was admitted by whoever read it before.
+	return calls.run(ctx, func(i int, admitted bool) {
+		if !admitted && batch[i].Identity != "" {
+			batch[i].duplicate = true
 		}
-		members[p] = append(members[p], a)
-		q.addAdmission(c, p, a, now)
-	}
-	if err := q.runDurably(ctx, calls); err != nil {
-		return err
-	}
-	for p, c := range byPartition {
-		if err := markDuplicates(c, members[p]); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
-func (q *Queue) addAdmission(c *call, p int, a *admission, now time.Time) {
-	c.keys = append(c.keys, q.keys.record(p, a.id), q.keys.stream(p, stageEvents, a.lane))
-	due, wait := int64(0), int64(0)
-	if a.due.After(now) {
-		due, wait = a.due.UnixMilli(), a.due.Sub(now).Milliseconds()
+func (q *Queue) addAdmission(c *batchCall, p int, a *admission, now time.Time) {
+	wait := max(0, a.due.Sub(now).Milliseconds())
+	c.add(c.own(q.keys.record(p, a.id)), a.event, a.head, wait, c.key(q.keys.stream(p, stageEvents, a.lane)))
+	if wait > 0 {
+		c.add(a.due.UnixMilli(), a.id, streamSuffix(stageEvents, a.lane), c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 	}
-	c.args = append(c.args, a.event, a.head, due, wait, a.id, streamSuffix(stageEvents, a.lane))
-}
-
-// markDuplicates reads which ids were there already. An id of our own making
-// can only be there because an earlier try's reply was lost; an inbox entry's
-// was admitted by whoever read it before.
-func markDuplicates(c *call, members []*admission) error {
-	admitted, err := ints(c.reply, len(members))
-	if err != nil {
-		return err
-	}
-	for i, a := range members {
-		if admitted[i] == 0 && a.Identity != "" {
-			a.duplicate = true
-		}
-	}
-	return nil
 }
 
 // errNotDurable is an admission that is stored, but not as safely as promised.

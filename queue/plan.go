@@ -30,38 +30,24 @@ type PlannedDelivery struct {
 	Why      Entry     // when Due is later: the decision, for the timeline
 }
 
-// Plan moves events on to their deliveries, one script for each partition, in
-// one pipeline. An event that another consumer has planned is left alone. It
-// may be repeated after an error.
+// Plan moves events on to their deliveries, one script for each slot, in one
+// pipeline. An event that another consumer has planned is left alone. It may be
+// repeated after an error.
 func (q *Queue) Plan(ctx context.Context, planned []*Planned) error {
 	now := q.now()
-	byPartition := map[int]*planCall{}
-	var calls []*call
-	for _, pl := range planned {
+	calls := newBatchCalls(q, q.scripts.plan, group, openLife.Milliseconds())
+	for i, pl := range planned {
 		p := pl.Lease.Partition()
-		c := byPartition[p]
-		if c == nil {
-			c = &planCall{shared: shared{}, call: &call{script: q.scripts.plan, keys: []string{q.keys.later(p), q.keys.parked(p)},
-				args: []any{group, openLife.Milliseconds()}}}
-			byPartition[p] = c
-			calls = append(calls, c.call)
-		}
-		if err := q.addPlanned(c, p, pl, now); err != nil {
+		if err := q.addPlanned(calls.of(p, i), p, pl, now); err != nil {
 			return err
 		}
 	}
-	return q.runAll(ctx, calls)
+	return calls.run(ctx, func(int, bool) {})
 }
 
-type planCall struct {
-	*call
-	shared shared
-}
-
-func (q *Queue) addPlanned(c *planCall, p int, pl *Planned, now time.Time) error {
+func (q *Queue) addPlanned(c *batchCall, p int, pl *Planned, now time.Time) error {
 	lines, open := planLines(pl, now)
-	c.args = append(c.args,
-		c.shared.key(c.call, pl.Lease.from.key), pl.Lease.entry, c.key(q.keys.record(p, pl.Event.ID)),
+	c.add(c.key(pl.Lease.from.key), pl.Lease.entry, c.own(q.keys.record(p, pl.Event.ID)),
 		fmt.Sprintf("%03d", open), lines, q.recordLife(pl.Event.Keyed, pl.Event.AcceptedAt, now).Milliseconds(), open)
 	for i := range pl.Deliveries {
 		if pl.Deliveries[i].Ended.Status != "" {
@@ -74,18 +60,19 @@ func (q *Queue) addPlanned(c *planCall, p int, pl *Planned, now time.Time) error
 	return nil
 }
 
-func (q *Queue) addDelivery(c *planCall, p int, d *PlannedDelivery, alone bool, now time.Time) error {
+func (q *Queue) addDelivery(c *batchCall, p int, d *PlannedDelivery, alone bool, now time.Time) error {
 	d.Delivery.Alone = alone
 	payload, err := json.Marshal(&d.Delivery)
 	if err != nil {
 		return fmt.Errorf("encoding delivery %s: %w", d.Delivery.ID, err)
 	}
 	stage, lane := string(d.Delivery.Address.Channel), d.Delivery.Lane
-	if d.Due.After(now) {
-		c.args = append(c.args, d.Delivery.ID, payload, d.Due.UnixMilli(), d.Due.Sub(now).Milliseconds(), streamSuffix(stage, lane))
+	c.add(d.Delivery.ID, payload)
+	if wait := d.Due.Sub(now).Milliseconds(); wait > 0 {
+		c.add(d.Due.UnixMilli(), wait, streamSuffix(stage, lane), c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 		return nil
 	}
-	c.args = append(c.args, d.Delivery.ID, payload, 0, 0, c.shared.key(c.call, q.keys.stream(p, stage, lane)))
+	c.add(0, 0, c.key(q.keys.stream(p, stage, lane)), 0, 0)
 	return nil
 }
 

@@ -1,13 +1,12 @@
--- Turns a batch of leased events of one partition into deliveries.
--- KEYS[1]   parked ids by due time (zset)
--- KEYS[2]   parked payloads (hash)
--- KEYS[3..] streams and records, which ARGV names by their index
+-- Turns a batch of leased events into deliveries.
+-- KEYS      streams, records and the partitions' own keys, which ARGV names by their index
 -- ARGV[1]   consumer group
 -- ARGV[2]   how long an open notification's record is kept past its due time, ms
 -- ARGV[3..] for each event: stream index, entry id, record index, number of open deliveries ("003"),
 --           record lines, record's life in ms when nothing is open, number of deliveries,
---           then for each delivery: its id, payload, due in unix ms (0: now), ms until due,
---           stream index when due now, else the stream's name without its tag
+--           then for each delivery: its id, payload, due in unix ms, ms until due (0: now), then
+--           when due now the stream's index, 0 and 0, else the stream's name without its tag, the index
+--           of the parked ids by due time (zset), the index of the parked payloads (hash)
 -- Returns   for each event 1, or 0 when the entry was planned already (nothing is done then).
 local out, acks = {}, {}
 local a = 3
@@ -22,14 +21,14 @@ while a <= #ARGV do
     local wait = tonumber(ARGV[a + 3])
     if mine then
       if wait > 0 then
-        redis.call('HSET', KEYS[2], ARGV[a], ARGV[a + 4] .. '\n' .. ARGV[a + 1])
-        redis.call('ZADD', KEYS[1], ARGV[a + 2], ARGV[a])
+        redis.call('HSET', KEYS[tonumber(ARGV[a + 6])], ARGV[a], ARGV[a + 4] .. '\n' .. ARGV[a + 1])
+        redis.call('ZADD', KEYS[tonumber(ARGV[a + 5])], ARGV[a + 2], ARGV[a])
         if wait > longest then longest = wait end
       else
         redis.call('XADD', KEYS[tonumber(ARGV[a + 4])], '*', 'd', ARGV[a + 1])
       end
     end
-    a = a + 5
+    a = a + 7
   end
   if mine then
     redis.call('APPEND', record, lines)

@@ -32,6 +32,7 @@ const keyLife = 24 * time.Hour
 type Queue struct {
 	rdb     redis.UniversalClient // commands that answer at once
 	readers redis.UniversalClient // reads that block
+	cluster bool                  // a script's keys must be of one slot
 	cfg     config.Queue
 	keys    keys
 	scripts scripts
@@ -66,7 +67,7 @@ func WithClock(now func() time.Time) Option { return func(q *Queue) { q.now = no
 // closed by the Queue.
 func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Queue, options ...Option) (*Queue, error) {
 	q := &Queue{
-		rdb: rdb, readers: readers, cfg: cfg, now: time.Now,
+		rdb: rdb, readers: readers, cluster: isCluster(rdb), cfg: cfg, now: time.Now,
 		keys:    keys{namespace: cfg.Namespace, partitions: cfg.Partitions},
 		scripts: newScripts(),
 		admits:  make(chan *admission, admitQueue),
@@ -153,6 +154,11 @@ func (q *Queue) Close() {
 
 // Partition is the partition of everything about one person of one tenant.
 func (q *Queue) Partition(tenant, user string) int { return q.keys.partition(tenant, user) }
+
+func isCluster(rdb redis.UniversalClient) bool {
+	_, cluster := rdb.(*redis.ClusterClient)
+	return cluster
+}
 
 func stages() []string {
 	out := []string{stageEvents}

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -62,24 +63,78 @@ type call struct {
 	reply  *redis.Cmd
 }
 
-// key adds a key and returns its index for ARGV, counting from 1 as Lua does.
-// Keys that many entries share (streams) go through shared, so that each is
-// sent once.
-func (c *call) key(k string) int {
-	c.keys = append(c.keys, k)
-	return len(c.keys)
+// batchCalls gathers a batch into one call for each slot: on a cluster a slot
+// is a partition, on a single server the whole batch is one call.
+type batchCalls struct {
+	q      *Queue
+	script *redis.Script
+	head   []any // what every call's ARGV begins with
+	bySlot map[int]*batchCall
+	calls  []*call
+	send   func(context.Context, []*call) error
 }
 
-// shared remembers the index of a key that a call names repeatedly.
-type shared map[string]int
+// batchCall is one call of a batch. Its script names keys by their index.
+type batchCall struct {
+	*call
+	indices map[string]int
+	members []int // of the batch, in the order of the script's reply
+}
 
-func (s shared) key(c *call, k string) int {
-	if i, ok := s[k]; ok {
+func newBatchCalls(q *Queue, script *redis.Script, head ...any) *batchCalls {
+	return &batchCalls{q: q, script: script, head: head, bySlot: map[int]*batchCall{}, send: q.runAll}
+}
+
+// of is the call that takes the i-th member of the batch, of partition p.
+func (b *batchCalls) of(p, i int) *batchCall {
+	slot := 0
+	if b.q.cluster {
+		slot = p
+	}
+	c := b.bySlot[slot]
+	if c == nil {
+		c = &batchCall{call: &call{script: b.script, args: slices.Clone(b.head)}, indices: map[string]int{}}
+		b.bySlot[slot] = c
+		b.calls = append(b.calls, c.call)
+	}
+	c.members = append(c.members, i)
+	return c
+}
+
+// run runs the calls and says for each member whether the script did it.
+func (b *batchCalls) run(ctx context.Context, each func(i int, done bool)) error {
+	if err := b.send(ctx, b.calls); err != nil {
+		return err
+	}
+	for _, c := range b.bySlot {
+		done, err := ints(c.reply, len(c.members))
+		if err != nil {
+			return err
+		}
+		for k, i := range c.members {
+			each(i, done[k] == 1)
+		}
+	}
+	return nil
+}
+
+func (c *batchCall) add(args ...any) { c.args = append(c.args, args...) }
+
+// key is the index of a key that several members may share, counting from 1 as
+// Lua does.
+func (c *batchCall) key(k string) int {
+	if i, ok := c.indices[k]; ok {
 		return i
 	}
-	i := c.key(k)
-	s[k] = i
+	i := c.own(k)
+	c.indices[k] = i
 	return i
+}
+
+// own is the index of a key that no other member names.
+func (c *batchCall) own(k string) int {
+	c.keys = append(c.keys, k)
+	return len(c.keys)
 }
 
 // runAll sends every call in one pipeline. A server that has lost its script

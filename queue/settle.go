@@ -127,7 +127,7 @@ func (q *Queue) addDead(c *batchCall, p int, s *Settlement, now time.Time, life 
 	if err != nil {
 		return err
 	}
-	c.add(d.ID, letter, now.UnixMilli(), c.key(q.keys.dead(p)), c.key(q.keys.deadLetters(p)), life, flag(d.Alone))
+	c.add(d.ID, letter, now.UnixMilli(), c.key(q.keys.dead(p)), c.key(q.keys.deadLetters(p)), life)
 	return nil
 }
 

@@ -7,13 +7,15 @@
 -- ARGV[5..] for each settlement: kind, stream index, entry id, record index, record line, then
 --   done     record's life in ms, 1 when it is the notification's only delivery
 --   next     id, stream index, payload: the fallback that starts now
---   later    id, payload, due in unix ms, ms until due, stream's name without its tag
---   dead     id, dead letter, time in unix ms, record's life in ms
+--   later    id, payload, due in unix ms, ms until due, stream's name without its tag,
+--            index of the parked ids by due time (zset), index of the parked payloads (hash)
+--   dead     id, dead letter, time in unix ms, index of the dead letters by time (zset),
+--            index of the dead letters (hash), record's life in ms
 --   requeue  payload: goes back to its stream as it was
---   unreadable  id, dead letter, time in unix ms: has no record
+--   unreadable  as dead, up to the indices: it has no record
 -- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
 --           consumer while we wanted it sent again (nothing is done then).
-local width = {done = 2, next = 3, later = 5, dead = 4, requeue = 1, unreadable = 3}
+local width = {done = 2, next = 3, later = 7, dead = 6, requeue = 1, unreadable = 5}
 local out, acks = {}, {}
 
 -- Without its group nobody holds the entry: the group that is made next reads it again. An error here
@@ -67,10 +69,9 @@ while a <= #ARGV do
       note(record, line)
       redis.call('PEXPIRE', record, string.format('%.0f', tonumber(ARGV[x + 3]) + tonumber(ARGV[3])))
     elseif kind == 'dead' then
-      redis.call('HSET', KEYS[4], ARGV[x], ARGV[x + 1])
-      redis.call('ZADD', KEYS[3], ARGV[x + 2], ARGV[x])
+      bury(x)
       -- Counted even when it is the only one: a redrive counts it in again.
-      close(record, line, ARGV[x + 3], '0')
+      close(record, line, ARGV[x + 5], '0')
     elseif kind == 'unreadable' then
       bury(x)
     elseif kind == 'requeue' then
