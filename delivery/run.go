@@ -45,14 +45,12 @@ func (p *Pipeline) Run(ctx context.Context) {
 	<-ctx.Done()
 	defer time.AfterFunc(p.Grace, endSends).Stop()
 	defer time.AfterFunc(p.Grace+handBackTime, endSettling).Stop()
-	for _, s := range p.senders {
-		p.handBack(s.lanes.close())
-	}
+	rest := p.closeLanes()
+	// A blocked read ends within a second. Before it has, it would lease again
+	// what is handed back.
+	reading.Wait()
+	p.handBack(append(rest, p.closeLanes()...))
 	working.Wait()
-	reading.Wait() // a blocked read ends within a second
-	for _, s := range p.senders {
-		p.handBack(s.lanes.close()) // what such a read brought
-	}
 	close(settle.in)
 	settling.Wait()
 	endSettling()
@@ -84,6 +82,15 @@ func (p *Pipeline) finisher(ctx context.Context, settle *settler) func(*queue.Se
 		case <-ctx.Done():
 		}
 	}
+}
+
+// closeLanes stops the workers from beginning anything more, and returns what
+// nobody has begun.
+func (p *Pipeline) closeLanes() (rest []*queue.Lease) {
+	for _, s := range p.senders {
+		rest = append(rest, s.lanes.close()...)
+	}
+	return rest
 }
 
 // handBack returns deliveries that were leased and not begun.
