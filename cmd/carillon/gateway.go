@@ -61,13 +61,21 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	tuneCollector()
 	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if g.catalogue, err = templates.OpenStore(g.cfg.Templates.Dir, g.log); err != nil {
-		return usage(err)
+		return catalogueError(g.cfg.Templates.Dir, err)
 	}
 	g.onClose(func() { g.catalogue.Close() })
 	if g.routes, err = routing.Compile(g.cfg.Routes); err != nil {
 		return usage(err)
 	}
 	return g.openQueue(ctx)
+}
+
+// catalogueError names the folder too when err speaks of the files in it.
+func catalogueError(dir string, err error) error {
+	if errors.As(err, new(templates.Faults)) {
+		err = fmt.Errorf("catalogue %s: %w", dir, err)
+	}
+	return usage(err)
 }
 
 func (g *gateway) openQueue(ctx context.Context) error {
