@@ -1,0 +1,257 @@
+package delivery_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/delivery"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+)
+
+// soon is a jitter that loses little time.
+func soon(d time.Duration) time.Duration { return d / 20 }
+
+// quick is a retry schedule that ends within a test.
+func quick() config.Retry {
+	r := config.Retry{}
+	for range 20 {
+		r.Schedule = append(r.Schedule, config.Duration(20*time.Millisecond))
+	}
+	return r
+}
+
+// takes is a provider that takes everything, and its time.
+func takes(latency time.Duration) func(context.Context, channels.Message) channels.Result {
+	return func(context.Context, channels.Message) channels.Result {
+		<-time.After(latency)
+		return channels.Result{Verdict: channels.Sent, Code: "200"}
+	}
+}
+
+// keeper remembers what was accepted.
+type keeper struct {
+	w   *world
+	ids []string
+}
+
+// keepAdmitting admits n notifications as a careful sender does: each is tried
+// under its key until it is accepted. disturb is called beside the i-th.
+func (w *world) keepAdmitting(n int, disturb func(i int)) *keeper {
+	w.t.Helper()
+	k := &keeper{w: w}
+	var disturbing sync.WaitGroup
+	defer disturbing.Wait()
+	for i := range n {
+		disturbing.Go(func() { disturb(i) })
+		a := queue.Admission{Tenant: "acme", Key: fmt.Sprint(i), Digest: 1, Notification: to(fmt.Sprintf("https://h%d.example/hook", i%7))}
+		w.await("an acceptance", func() bool {
+			got, err := w.queue.Admit(context.Background(), a)
+			if err == nil {
+				k.ids = append(k.ids, got.ID)
+			}
+			return err == nil
+		})
+	}
+	return k
+}
+
+// everyOneDelivered waits until all that was accepted is delivered, and fails
+// for what was not, and for deliveries sent under more than one id.
+func (k *keeper) everyOneDelivered() (sent, twice int) {
+	w := k.w
+	w.t.Helper()
+	for _, id := range k.ids {
+		if r := w.ended(id); len(r.Deliveries) != 1 || r.Deliveries[0].Status != notice.StatusDelivered {
+			w.t.Fatalf("%s ended as %v %+v", id, statuses(r), r.Timeline)
+		}
+	}
+	known := map[string]bool{}
+	for _, id := range k.ids {
+		known[id+"-1"] = true
+	}
+	for id, n := range w.webhook.all() {
+		if !known[id] {
+			w.t.Errorf("%s was sent, and is of no notification that was accepted", id)
+		}
+		if n > 1 {
+			twice++
+		}
+		sent++
+	}
+	w.nothingLeft()
+	return sent, twice
+}
+
+func TestNothingIsLostWhenRedisDiesInTheMiddle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, retry: quick(), jitter: soon, visibility: 2 * time.Second})
+	w.webhook.script(takes(5 * time.Millisecond))
+	w.start("c1")
+	w.start("c2")
+	k := w.keepAdmitting(200, func(i int) {
+		if i == 60 || i == 120 {
+			w.server.Kill()
+			w.server.Restart()
+		}
+	})
+	sent, twice := k.everyOneDelivered()
+	t.Logf("%d deliveries over two deaths of Redis, %d of them sent again under the same id", sent, twice)
+}
+
+func TestNothingIsLostWhenRedisFreezes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{retry: quick(), jitter: soon, visibility: 10 * time.Second})
+	w.webhook.script(takes(5 * time.Millisecond))
+	w.start("c1")
+	k := w.keepAdmitting(100, func(i int) {
+		if i == 50 {
+			w.server.Freeze()
+			time.AfterFunc(3*time.Second, w.server.Thaw)
+		}
+	})
+	if _, twice := k.everyOneDelivered(); twice != 0 {
+		t.Errorf("%d deliveries were sent twice", twice)
+	}
+}
+
+func TestTheGroupsMayBeDestroyedWhileWorkGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{retry: quick(), jitter: soon, visibility: 10 * time.Second})
+	w.webhook.script(takes(5 * time.Millisecond))
+	w.start("c1")
+	k := w.keepAdmitting(150, func(i int) {
+		if i == 75 {
+			for _, key := range w.rdb.Keys(context.Background(), "*:normal").Val() {
+				w.rdb.XGroupDestroy(context.Background(), key, "carillon")
+			}
+		}
+	})
+	_, twice := k.everyOneDelivered()
+	t.Logf("%d deliveries sent again under the same id", twice)
+	if twice > w.setup.slots {
+		t.Errorf("%d deliveries were sent twice, more than can have been in flight", twice)
+	}
+}
+
+func TestTheScriptCacheMayBeFlushedWhileWorkGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{retry: quick(), jitter: soon})
+	w.webhook.script(takes(time.Millisecond))
+	w.start("c1")
+	k := w.keepAdmitting(100, func(i int) {
+		if i%20 == 0 {
+			w.rdb.ScriptFlush(context.Background())
+		}
+	})
+	if _, twice := k.everyOneDelivered(); twice != 0 {
+		t.Errorf("%d deliveries were sent twice", twice)
+	}
+}
+
+// A consumer that could not renew its leases while Redis was away took them
+// over from itself when it was back, and sent again what it was still sending.
+func TestAnOutageLongerThanTheVisibilityMakesNobodySendTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, jitter: soon, visibility: 600 * time.Millisecond})
+	release := make(chan struct{})
+	w.webhook.script(hangs(release))
+	consumer := w.start("c1")
+	ids := w.admitMany(12)
+	consumer.sending(w.setup.slots)
+	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+	w.server.Kill()
+	<-time.After(2 * w.setup.visibility) // the outage itself
+	w.server.Restart()
+	w.await("leases renewed", func() bool { return w.longestIdle() < w.setup.visibility/3 })
+	close(release)
+	for _, id := range ids {
+		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+			t.Errorf("ended as %+v", r)
+		}
+	}
+	for id, n := range w.webhook.all() {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", id, n)
+		}
+	}
+	w.nothingLeft()
+}
+
+// longestIdle is how long ago the webhook delivery that was renewed least
+// recently was.
+func (w *world) longestIdle() (longest time.Duration) {
+	ctx := context.Background()
+	for _, key := range w.rdb.Keys(ctx, "*webhook:*").Val() {
+		args := &redis.XPendingExtArgs{Stream: key, Group: "carillon", Start: "-", End: "+", Count: 100}
+		for _, e := range w.rdb.XPendingExt(ctx, args).Val() {
+			longest = max(longest, e.Idle)
+		}
+	}
+	return longest
+}
+
+// A consumer that was cut off, or stood still, for longer than the visibility
+// sent what another one had taken over from it in the meantime.
+func TestAConsumerThatWasCutOffSendsNothingThatAnotherHasTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{visibility: 500 * time.Millisecond, slots: 1, jitter: soon})
+	release := make(chan struct{})
+	var line atomic.Bool // cut
+	client := redis.NewClient(&redis.Options{Addr: w.server.Addr, PoolSize: 64, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return &cuttable{c, &line}, err
+		}})
+	t.Cleanup(func() { client.Close() })
+	cutOff := w.openQueue(client)
+	w.webhook.script(hangs(release))
+	first := w.start("c1", func(o *delivery.Options) { o.Queue = cutOff })
+	ids := w.admitMany(8)
+	first.sending(1)
+	w.await("the rest leased", func() bool { return heldBy(w, "c1") == int64(len(ids)) })
+
+	line.Store(true)
+	w.webhook.script(nil)
+	w.start("c2")
+	for _, id := range ids {
+		w.ended(id)
+	}
+	line.Store(false)
+	close(release)
+	first.sending(0)
+	w.nothingLeft()
+	first.stop()
+	twice := 0
+	for _, n := range w.webhook.all() {
+		twice += n - 1
+	}
+	if twice != 1 {
+		t.Errorf("%d deliveries were sent again, want only the one that was being sent at the cut", twice)
+	}
+}
+
+// cuttable is a connection that takes nothing more while the line is cut.
+type cuttable struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+func (c *cuttable) Write(b []byte) (int, error) {
+	if c.cut.Load() {
+		return 0, errors.New("the line is cut")
+	}
+	return c.Conn.Write(b)
+}
