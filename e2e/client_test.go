@@ -134,15 +134,18 @@ func each(n int, do func(i int)) {
 type record struct {
 	Status     string `json:"status"`
 	Deliveries []struct {
-		ID       string `json:"id"`
-		Status   string `json:"status"`
-		Attempt  int    `json:"attempt"`
-		Timeline []struct {
-			Status string `json:"status"`
-			Code   string `json:"code"`
-			Detail string `json:"detail"`
-		} `json:"timeline"`
+		ID       string          `json:"id"`
+		Status   string          `json:"status"`
+		Attempt  int             `json:"attempt"`
+		Timeline []timelineEntry `json:"timeline"`
 	} `json:"deliveries"`
+}
+
+// timelineEntry is one decision about a delivery.
+type timelineEntry struct {
+	Status string `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
 }
 
 // statuses are those of the deliveries.
