@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -12,29 +14,38 @@ import (
 	"github.com/carillonhq/carillon/throttle"
 )
 
-// planBatch is the most events that are planned together: one look-up, one
-// decision on caps, and one transition for each partition among them.
-const planBatch = 256
+const (
+	// planBatch is the most events that are planned together: one look-up, one
+	// decision on caps and one transition. A script of so many holds up the
+	// server's other clients for a millisecond or two.
+	planBatch = 128
+	planners  = 3 // batches of one lane under way at once
+)
 
-// planLoop plans the events of one lane. It reads the next batch while it
-// plans the last. ctx ends the reading, workCtx the planning of what was read.
+// planLoop plans the events of one lane. While one batch waits for Redis others
+// are decoded, and the next is read. ctx ends the reading, workCtx the planning
+// of what was read.
 func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
 	reader := p.Queue.EventReader(p.Consumer, lane)
 	batches := make(chan []*queue.Lease)
-	go func() {
-		defer close(batches)
-		p.leaseLoop(ctx, leaseSource{
-			room: func() int { return planBatch }, read: reader.Read, reclaim: reader.Reclaim,
-			take: func(leases []*queue.Lease) { batches <- leases },
+	var planning sync.WaitGroup
+	defer planning.Wait()
+	for range planners {
+		planning.Go(func() {
+			for leases := range batches {
+				p.planBatch(workCtx, leases)
+			}
 		})
-	}()
-	for leases := range batches {
-		for len(leases) > 0 {
-			n := min(len(leases), planBatch)
-			p.planBatch(workCtx, leases[:n])
-			leases = leases[n:]
-		}
 	}
+	defer close(batches)
+	p.leaseLoop(ctx, leaseSource{
+		room: func() int { return planBatch }, read: reader.Read, reclaim: reader.Reclaim,
+		take: func(leases []*queue.Lease) {
+			for batch := range slices.Chunk(leases, planBatch) {
+				batches <- batch
+			}
+		},
+	})
 }
 
 // planBatch plans leased events. Every step may be made again, so each is
