@@ -30,7 +30,8 @@ type deadAnswer struct {
 	Reason  string         `json:"reason"`
 	Detail  string         `json:"detail,omitzero"`
 	At      time.Time      `json:"at"`
-	// Payload is the delivery as JSON, or the inbox entry as a string.
+	// Payload is the delivery as JSON, or the inbox entry as a string; secrets
+	// are left out.
 	Payload jsontext.Value `json:"payload,omitzero"`
 }
 
@@ -47,7 +48,7 @@ func (s *server) getDead(w http.ResponseWriter, r *http.Request, who *caller) er
 	page := deadPage{Dead: make([]deadAnswer, 0, len(dead)), Next: next}
 	for _, d := range dead {
 		page.Dead = append(page.Dead, deadAnswer{
-			ID: d.ID, Channel: d.Channel, Reason: d.Reason, Detail: d.Detail, At: inUTC(d.At), Payload: payload(d.Payload),
+			ID: d.ID, Channel: d.Channel, Reason: d.Reason, Detail: d.Detail, At: inUTC(d.At), Payload: payload(d.Shown()),
 		})
 	}
 	return writeJSON(w, http.StatusOK, page)

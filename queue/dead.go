@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -39,6 +40,14 @@ func (l *deadLetter) encode(id string) ([]byte, error) {
 func (l *deadLetter) dead(id string) Dead {
 	return Dead{ID: id, Tenant: l.Tenant, Channel: l.Channel, Reason: l.Reason, Detail: l.Detail, At: l.At, Payload: l.Payload}
 }
+
+// webhookSecret matches the value of a member "secret", also inside JSON that
+// is a string itself, as an inbox entry's event is.
+var webhookSecret = regexp.MustCompile(`(\\*"secret\\*"\s*:\s*\\*")(?:[^"\\]|\\+/|\\+u[0-9a-fA-F]{4})+`)
+
+// Shown is the payload for people: without the secrets that its webhooks are
+// signed with.
+func (d Dead) Shown() string { return webhookSecret.ReplaceAllString(d.Payload, "${1}[redacted]") }
 
 const deadPage = 200 // dead letters looked at in one round trip
 

@@ -148,8 +148,10 @@ func hint(a notice.Address) string {
 		return shorten(firstRune(local)+"…@"+domain, 60)
 	case notice.ChannelWebhook:
 		_, rest, _ := strings.Cut(a.To, "://")
-		host, _, _ := strings.Cut(rest, "/")
-		return shorten(host, 60)
+		if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+			rest = rest[:end] // past the host there may be a token
+		}
+		return shorten(rest, 60)
 	}
 	if len(a.To) < 8 {
 		return "…"

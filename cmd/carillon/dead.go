@@ -157,7 +157,7 @@ func (c deadShowCmd) Run(a *app) error {
 			return fmt.Errorf("%s: %w", c.ID, err)
 		}
 		row := rowOf(d)
-		row.Payload = d.Payload
+		row.Payload = d.Shown()
 		if c.Format == "json" {
 			return a.printJSON(row)
 		}
@@ -166,7 +166,7 @@ func (c deadShowCmd) Run(a *app) error {
 		if err := printTimeline(a, q, d); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "payload\n  %s\n", d.Payload)
+		_, err = fmt.Fprintf(a.stdout, "payload\n  %s\n", d.Shown())
 		return err
 	})
 }
