@@ -30,7 +30,7 @@ func TestKilledConsumerLosesNothing(t *testing.T) {
 	g.receiver.take(answerTime)
 	api := newClient(t, g.ingest().api)
 	victim := g.consume("victim")
-	g.consume("heir")
+	heir := g.consume("heir")
 	middle := g.receiver.after(inTheMiddle)
 	for n := 1; n < all; n += 500 {
 		api.postBatch(g.pings(n, n+499))
@@ -45,6 +45,9 @@ func TestKilledConsumerLosesNothing(t *testing.T) {
 	g.awaitEmptyStreams()
 	g.receiver.checkOneIDEach(t, all)
 	g.checkDuplicates(held)
+	if n := scrape(t, heir)["carillon_reclaimed_total{}"]; n < float64(len(g.receiver.duplicates())) {
+		t.Errorf("the heir counts %v as taken over, and sent %d again", n, len(g.receiver.duplicates()))
+	}
 }
 
 // checkDuplicates fails when anything came twice but what the victim held and

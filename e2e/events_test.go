@@ -76,7 +76,7 @@ func TestAnyProgramMayUseTheInbox(t *testing.T) {
 	g.addToInbox(`{"template":"no-such","to":{"user":"u1"}}`, "")
 	g.addToInbox(text(t, g.ping(3)), "")
 	g.consume("a")
-	eventually(t, patience, "what makes sense is delivered", func() bool { return g.receiver.distinct() == 3 }, func() any { return g.receiver.idsOf })
+	eventually(t, patience, "what makes sense is delivered", func() bool { return g.receiver.distinct() == 3 }, func() any { return g.receiver.ids() })
 	g.awaitEmptyStreams()
 	g.receiver.checkOnceEach(t, 3)
 	config := g.config(nil)

@@ -19,14 +19,13 @@ type receiver struct {
 	total  int
 	byID   map[string]int         // requests by webhook-id
 	idsOf  map[int]map[string]int // requests by the body's n and webhook-id
-	bodies map[string]string      // the last body by webhook-id
 	behave func(n int, w http.ResponseWriter)
 	slow   time.Duration
 	marks  map[int]chan struct{} // closed when that many requests have come
 }
 
 func newReceiver(t testing.TB) *receiver {
-	r := &receiver{byID: map[string]int{}, idsOf: map[int]map[string]int{}, bodies: map[string]string{}, marks: map[int]chan struct{}{}}
+	r := &receiver{byID: map[string]int{}, idsOf: map[int]map[string]int{}, marks: map[int]chan struct{}{}}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
 	return r
@@ -62,7 +61,6 @@ func (r *receiver) count(id string, body []byte) (int, func(int, http.ResponseWr
 	defer r.mu.Unlock()
 	r.total++
 	r.byID[id]++
-	r.bodies[id] = string(body)
 	if r.idsOf[n] == nil {
 		r.idsOf[n] = map[string]int{}
 	}
@@ -128,6 +126,13 @@ func (r *receiver) ids() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.byID)
+}
+
+// idsFor is a copy of the requests for n by webhook-id.
+func (r *receiver) idsFor(n int) map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.idsOf[n])
 }
 
 // duplicates lists the webhook-ids that came more than once.
