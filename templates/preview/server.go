@@ -23,10 +23,10 @@ var assets embed.FS
 const maxBody = 1 << 20
 
 // contentPolicy lets the page load only what this binary serves. The email's
-// frame inherits it, so that showing a mail asks nobody for anything: its
-// remote images stay away, its inline styles work.
+// frame inherits it: its inline styles work, and showing a mail asks nobody
+// for anything, not for an image and not for the page behind one of its links.
 const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; " +
-	"img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+	"img-src data:; font-src data:; frame-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 // Handler serves the preview of a store's catalogue. It works under any
 // prefix that is stripped before it, for all its links are relative.

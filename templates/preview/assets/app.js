@@ -1,121 +1,219 @@
 "use strict";
 
+// The preview page. What is rendered was written by anybody: it is only ever
+// put into the page as text, and a mail's HTML only into a frame that may do
+// nothing: an opaque origin without scripts, under this page's own policy.
+
 const $ = (id) => document.getElementById(id);
-const state = { catalogue: { templates: [] }, template: null, edited: false, asked: 0 };
+const OTHER = "other…"; // the choice of a locale that the template does not have
+const page = {
+  catalogue: { templates: [], default_locale: "" },
+  template: null,
+  locale: "",
+  edits: new Map(), // template → data that somebody typed
+  asked: 0,         // renderings asked for, so that a late answer is dropped
+};
 
 function show(element, visible) { element.hidden = !visible; }
 
+function live(state, words) {
+  $("live").dataset.state = state;
+  $("live").textContent = words;
+}
+
 // The address's fragment remembers what is looked at: #template/locale/sample.
 function remember() {
-  const parts = [state.template.name, $("locale").value, $("sample").value];
+  const parts = [page.template.name, page.locale, $("sample").value];
   history.replaceState(null, "", "#" + parts.map(encodeURIComponent).join("/"));
 }
 
 function remembered() {
-  return location.hash.slice(1).split("/").map(decodeURIComponent);
+  try {
+    return location.hash.slice(1).split("/").map(decodeURIComponent);
+  } catch { // a fragment that somebody cut off
+    return [];
+  }
 }
 
-function option(value) {
-  const o = document.createElement("option");
-  o.value = o.textContent = value;
-  return o;
+// ——— what to render ———
+
+const samples = () => page.template.samples || [];
+
+function options(select, values, chosen) {
+  select.replaceChildren(...values.map((value) => new Option(value, value, false, value === chosen)));
 }
 
-function listTemplates() {
-  $("templates").replaceChildren(...state.catalogue.templates.map((t) => {
-    const button = document.createElement("button");
-    button.textContent = t.name;
-    if (state.template && t.name === state.template.name) button.setAttribute("aria-current", "true");
-    button.onclick = () => { state.edited = false; choose(t.name); };
+function drawTemplates() {
+  $("templates").replaceChildren(...page.catalogue.templates.map((t) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t.name });
+    if (t === page.template) button.setAttribute("aria-current", "true");
+    button.onclick = () => choose(t.name, page.locale);
     const item = document.createElement("li");
     item.append(button);
     return item;
   }));
 }
 
-function choose(name, locale, sample) {
-  const all = state.catalogue.templates;
-  state.template = all.find((t) => t.name === name) || all[0] || null;
-  show($("work"), state.template);
-  show($("empty"), !state.template);
-  listTemplates();
-  if (!state.template) return;
-  const t = state.template;
-  $("name").textContent = t.name;
-  $("meta").textContent = [t.category, t.priority, t.channels.join(" + "), "version " + t.version].filter(Boolean).join(" · ");
-  $("locales").replaceChildren(...t.locales.map(option));
-  $("locale").value = locale || $("locale").value || state.catalogue.default_locale;
-  $("sample").replaceChildren(...(t.samples || []).map((s) => option(s.name)));
-  if (sample && (t.samples || []).some((s) => s.name === sample)) $("sample").value = sample;
-  if (!state.edited) useSample();
-  render();
+function drawLocales() {
+  const known = [...new Set([page.catalogue.default_locale, ...page.template.locales])].sort();
+  const chosen = known.includes(page.locale) ? page.locale : OTHER;
+  options($("locale"), [...known, OTHER], chosen);
+  drawOther(chosen);
 }
 
-function useSample() {
-  const sample = (state.template.samples || []).find((s) => s.name === $("sample").value);
-  $("data").value = sample ? sample.data : "{}";
-  state.edited = false;
+function drawOther(chosen) {
+  show($("other"), chosen === OTHER);
+  if (chosen === OTHER && document.activeElement !== $("wanted")) $("wanted").value = page.locale;
+}
+
+function choose(name, locale, sample) {
+  const all = page.catalogue.templates;
+  const focused = $("templates").contains(document.activeElement);
+  page.template = all.find((t) => t.name === name) || all[0] || null;
+  show(document.querySelector("main"), page.template);
+  show($("empty"), !page.template);
+  drawTemplates();
+  if (!page.template) return;
+  if (focused) $("templates").querySelector("[aria-current]").focus();
+  page.locale = locale || page.catalogue.default_locale;
+  const t = page.template;
+  $("name").textContent = t.name;
+  $("meta").textContent = [t.category, t.priority, t.channels.join(" + "), "version " + t.version].filter(Boolean).join(" · ");
+  drawLocales();
+  options($("sample"), samples().map((s) => s.name), sample);
+  useData(page.edits.get(t.name));
+}
+
+// useData renders what was typed, or else the sample.
+function useData(typed) {
+  const sample = samples().find((s) => s.name === $("sample").value);
+  const data = typed ?? (sample ? sample.data : "{}");
+  if ($("data").value !== data) $("data").value = data; // the caret stays when nothing changed
+  show($("reset"), typed !== undefined);
+  render();
 }
 
 async function render() {
   remember();
-  const mine = ++state.asked;
-  const body = JSON.stringify({ template: state.template.name, locale: $("locale").value, data: $("data").value });
-  const response = await fetch("render", { method: "POST", body });
-  const view = response.ok ? await response.json() : { errors: [{ pointer: "", detail: await response.text() }] };
-  if (mine === state.asked) display(view);
+  const mine = ++page.asked;
+  try {
+    const body = JSON.stringify({ template: page.template.name, locale: page.locale, data: $("data").value });
+    const response = await fetch("render", { method: "POST", body });
+    const view = response.ok ? await response.json() : { errors: [{ pointer: "", detail: await response.text() }] };
+    if (mine === page.asked) display(view);
+  } catch {
+    live("lost", "Not connected, trying again…");
+  }
 }
 
+// ——— what came of it ———
+
 function display(view) {
-  const errors = view.errors || [];
+  drawErrors(view.errors || []);
+  if (view.errors && view.errors.length) return;
+  const { email, push } = view.content;
+  for (const channel of ["email", "push", "webhook"]) {
+    show($(channel), view.locales[channel]);
+    $(channel).querySelector("small").textContent = fellBack(view.locales[channel]);
+  }
+  drawEmail(email || {}, fellBack(view.locales.email));
+  drawPush(push || {});
+  $("webhook").querySelector("pre").textContent = view.webhook || "";
+}
+
+// fellBack is the locale that was rendered, and the one that it stands in for.
+function fellBack(locale) {
+  return !locale || locale === page.locale ? locale || "" : `${locale}, for want of ${page.locale}`;
+}
+
+function drawErrors(errors) {
   $("errors").replaceChildren(...errors.map((e) => {
     const item = document.createElement("li");
     if (e.pointer) item.append(Object.assign(document.createElement("code"), { textContent: e.pointer }));
     item.append(e.detail);
     return item;
   }));
+  $("data").setAttribute("aria-invalid", String(errors.length > 0));
   $("output").classList.toggle("stale", errors.length > 0);
-  if (errors.length > 0) return;
-  const { email, push } = view.content;
-  for (const channel of ["email", "push", "webhook"]) {
-    show($(channel), view.locales[channel]);
-    $(channel).querySelector("h3 small").textContent = view.locales[channel] || "";
-  }
-  if (email) {
-    $("email").querySelector(".subject").textContent = email.subject;
-    show($("html"), email.html);
-    show($("text"), email.text);
-    if ($("html").srcdoc !== (email.html || "")) $("html").srcdoc = email.html || "";
-    $("text").textContent = email.text || "";
-  }
-  if (push) {
-    $("push").querySelector("strong").textContent = push.title || "";
-    $("push").querySelector(".card p").textContent = push.body || "";
-    $("push").querySelector(".extra").textContent = push.data ? JSON.stringify(push.data, null, 2) : "";
-  }
-  $("webhook").querySelector("pre").textContent = view.webhook || "";
 }
+
+function drawEmail(email, locale) {
+  $("email").querySelector(".subject").textContent = email.subject || "";
+  $("text").textContent = email.text || "";
+  $("plain").querySelector("small").textContent = locale;
+  show($("html"), email.html);
+  show($("looks"), email.html);
+  show($("plain"), email.html && email.text);
+  (email.html ? $("plain") : $("email")).append($("text"));
+  mail.show(email.html || "");
+}
+
+function drawPush(push) {
+  $("push").querySelector("strong").textContent = push.title || "";
+  $("push").querySelector(".card p").textContent = push.body || "";
+  $("push").querySelector(".extra").textContent = push.data ? JSON.stringify(push.data, null, 2) : "";
+}
+
+// mail is the frame. A link in it leads nowhere, for the policy keeps the
+// frame from loading anything; but the browser's notice of that takes the
+// mail's place, so the mail is put back.
+const mail = {
+  html: "",
+  loading: false,
+  show(html) { if (html !== this.html) this.put(html); },
+  put(html) {
+    this.html = html;
+    this.loading = true;
+    $("html").srcdoc = html;
+  },
+  loaded() {
+    if (!this.loading) this.put(this.html);
+    else this.loading = false;
+  },
+};
+$("html").onload = () => mail.loaded();
+
+for (const look of ["phone", "dark"]) {
+  $(look).onclick = () => $(look).setAttribute("aria-pressed", String($("html").classList.toggle(look)));
+}
+
+// ——— life ———
 
 async function load() {
   const response = await fetch("catalogue.json");
-  state.catalogue = await response.json();
-  state.catalogue.templates ||= [];
-  const failure = state.catalogue.failure || [];
+  page.catalogue = await response.json();
+  page.catalogue.templates ||= [];
+  const failure = page.catalogue.failure || [];
   show($("failure"), failure.length > 0);
   $("failure").textContent = failure.length ? "The last change is refused; this is the version before it.\n" + failure.join("\n") : "";
-  const [name, locale, sample] = remembered();
-  choose(name, locale, sample);
+  choose(...remembered());
 }
+
+function reload() { load().catch(() => live("lost", "Not connected, trying again…")); }
 
 function follow() {
   const events = new EventSource("events");
-  events.onopen = () => { $("live").textContent = "live: follows your files"; load(); };
-  events.onerror = () => { $("live").textContent = "not connected: trying again"; };
-  events.addEventListener("changed", load);
+  events.onopen = () => { live("live", "Live: follows your files"); reload(); };
+  events.onerror = () => live("lost", "Not connected, trying again…");
+  events.addEventListener("changed", reload);
 }
 
 let typing;
-$("data").oninput = () => { state.edited = true; clearTimeout(typing); typing = setTimeout(render, 150); };
-$("locale").oninput = () => render();
-$("sample").onchange = () => { useSample(); render(); };
+$("data").oninput = () => {
+  page.edits.set(page.template.name, $("data").value);
+  show($("reset"), true);
+  clearTimeout(typing);
+  typing = setTimeout(render, 120);
+};
+$("reset").onclick = () => { page.edits.delete(page.template.name); useData(); $("data").focus(); };
+$("sample").onchange = () => { page.edits.delete(page.template.name); useData(); };
+$("locale").onchange = () => {
+  const chosen = $("locale").value;
+  drawOther(chosen);
+  if (chosen === OTHER) return $("wanted").select();
+  page.locale = chosen;
+  render();
+};
+$("wanted").oninput = () => { page.locale = $("wanted").value.trim() || page.catalogue.default_locale; render(); };
+addEventListener("hashchange", () => choose(...remembered()));
 follow();
