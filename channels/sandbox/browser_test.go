@@ -20,6 +20,7 @@ func TestPageInARealBrowser(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"hostile content never runs":                        hostileContentNeverRuns,
 		"messages appear live as their recipient sees them": messagesAppearLive,
+		"the newest message opens by itself":                newestOpensByItself,
 		"the misbehave form tells the stand-in":             misbehaveFormTells,
 		"the keyboard is enough, and a phone's screen":      keyboardOnAPhone,
 	} {
@@ -134,6 +135,44 @@ func messagesAppearLive(t *testing.T, chromium context.Context) {
 	b.until(`document.querySelectorAll('.row').length === 0 && !document.querySelector('.head')`)
 	if n := len(box.Messages(sandbox.Filter{})); n != 0 {
 		t.Errorf("Clear left %d messages", n)
+	}
+}
+
+func newestOpensByItself(t *testing.T, chromium context.Context) {
+	box := start(t, sandbox.Options{})
+	b := open(t, chromium, box, 1200)
+	b.do(chromedp.Focus(chromedp.CSS(`#search`)))
+	if err := mail(box, "ada@example.com", multipart); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range httpChannels() { // newer than the mail, but of the same moment
+		if _, err := send(t, box, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.until(`document.querySelectorAll('.row').length === 5 && document.querySelector('.row[data-seq="1"]').getAttribute('aria-current') === 'true'`)
+	if !b.is(`document.querySelector('.head h2').textContent.includes('Grüße') && document.querySelector('iframe.frame') && document.activeElement.id === 'search'`) {
+		t.Error("the mail did not open, or it took the focus")
+	}
+	b.click(`[data-filter=webhook]`)
+	b.until(`document.querySelector('.head h2').textContent.includes('Webhook') || document.querySelector('.pane .code')`)
+	b.click(`[data-filter=all]`)
+	b.until(`document.querySelector('iframe.frame')`)
+
+	b.click(`.row[data-channel=apns]`)
+	b.until(`document.querySelector('.push.ios') && document.activeElement.id === 'detail'`)
+	b.click(`#search`) // nobody is reading, and still it is what somebody chose
+	if err := mail(box, "ada@example.com", multipart); err != nil {
+		t.Fatal(err)
+	}
+	b.until(`document.querySelectorAll('.row').length === 6 && (window.since ??= performance.now()) + 600 < performance.now()`) // four times as long as it takes
+	if !b.is(`document.querySelector('.push.ios') && document.activeElement.id === 'search'`) {
+		t.Error("what somebody chose was replaced")
+	}
+	b.do(chromedp.EmulateViewport(360, 800), chromedp.Reload())
+	b.until(`document.querySelectorAll('.row').length === 6 && (window.since ??= performance.now()) + 600 < performance.now()`)
+	if b.is(`document.querySelector('.head')`) {
+		t.Error("on a phone a message opened over the list")
 	}
 }
 

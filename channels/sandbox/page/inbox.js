@@ -20,6 +20,8 @@ const page = {
   channel: '',
   search: '',
   open: 0,
+  chosen: false, // somebody chose what is open; nothing replaces it then
+  asked: 0, // messages asked for, so that a late answer is dropped
   tab: '',
   source: null,
   drawn: {}, // what each part of the page was last drawn from
@@ -88,6 +90,7 @@ function drawList() {
   const wanted = [...page.rows.values()].filter(matches).sort((a, b) => b.seq - a.seq);
   $('list').replaceChildren(...wanted.map((message) => row(message, false)));
   drawEmpty(wanted.length);
+  follow();
 }
 
 function drawEmpty(shown) {
@@ -127,14 +130,46 @@ function drawFilters() {
 function arrive(message) {
   if (page.rows.has(message.seq)) return;
   page.rows.set(message.seq, message);
-  if (page.rows.size === 1) choose();
+  if (page.rows.size === 1 && !following()) choose();
   if (matches(message)) $('list').prepend(row(message, true));
   drawEmpty($('list').childElementCount);
+  follow();
+}
+
+// ——— the newest message, while none is chosen ———
+
+const wide = matchMedia('(min-width: 821px)'); // as in the style: there is room for a message beside the list
+const TOGETHER = 2000; // milliseconds within which messages are taken for one notification's
+
+// following says whether the newest message may open by itself: there is room,
+// nobody chose another, and nobody is reading what is open.
+function following() {
+  return wide.matches && !page.chosen && !(page.open && $('detail').matches(':hover, :focus-within'));
+}
+
+let settling;
+function follow() {
+  clearTimeout(settling);
+  settling = setTimeout(openNewest, 150); // once what comes together is here
+}
+
+function openNewest() {
+  const message = newest();
+  if (message && message.seq !== page.open && following()) show(message.seq, false);
+}
+
+// newest is the newest of the listed messages, or the mail that came with it:
+// a notification's mail, pushes and webhook arrive in no certain order, and
+// the mail shows the most.
+function newest() {
+  const listed = [...page.rows.values()].filter(matches).sort((a, b) => b.seq - a.seq);
+  const together = listed.filter((message) => Date.parse(listed[0].at) - Date.parse(message.at) < TOGETHER);
+  return together.find((message) => message.channel === 'email') || listed[0];
 }
 
 $('list').addEventListener('click', (event) => {
   const button = event.target.closest('.row');
-  if (button) show(Number(button.dataset.seq));
+  if (button) show(Number(button.dataset.seq), true);
 });
 
 $('list').addEventListener('keydown', (event) => {
@@ -172,6 +207,8 @@ function choose() {
 
 function close() {
   page.open = 0;
+  page.chosen = false;
+  page.asked++;
   delete $('inbox').dataset.open;
   choose();
   markOpen();
@@ -181,19 +218,25 @@ function markOpen() {
   for (const button of document.querySelectorAll('.row')) button.setAttribute('aria-current', String(Number(button.dataset.seq) === page.open));
 }
 
-async function show(seq) {
-  const answer = await fetch('messages/' + seq);
-  const message = await answer.json();
+// show opens a message: one that somebody chose, or one that opens by itself
+// and so takes neither the focus nor a phone's screen.
+async function show(seq, chosen) {
+  const mine = ++page.asked;
+  page.chosen = chosen;
+  const answer = await fetch('messages/' + seq).catch(() => null); // #live says that the connection is lost
+  const message = answer && await answer.json();
+  if (!message || mine !== page.asked) return;
   if (!answer.ok) {
-    $('detail').replaceChildren(el('p', { className: 'choose' }, message.detail));
+    page.chosen = false;
+    if (chosen) $('detail').replaceChildren(el('p', { className: 'choose' }, message.detail));
     return;
   }
   page.open = seq;
-  $('inbox').dataset.open = '';
+  if (chosen) $('inbox').dataset.open = '';
   markOpen();
   draw(message);
   $('detail').scrollTop = 0;
-  $('detail').focus({ preventScroll: true });
+  if (chosen) $('detail').focus({ preventScroll: true });
 }
 
 function draw(message) {
