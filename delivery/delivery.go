@@ -14,6 +14,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,6 +97,7 @@ type Pipeline struct {
 	held    *held
 	wake    chan time.Time // when something was parked, for the promoter
 	finish  func(*queue.Settlement)
+	away    atomic.Bool // the queue could not be read last
 }
 
 // New makes a Pipeline; Run starts it.

@@ -24,19 +24,20 @@ func (p *Pipeline) inboxLoop(ctx, workCtx context.Context) {
 	reclaimEvery := p.Visibility / 4
 	nextReclaim := p.Now().Add(p.Jitter(reclaimEvery))
 	for ctx.Err() == nil {
-		entries, err := reader.Read(ctx, inboxBatch)
-		if err == nil && len(entries) < inboxBatch && !p.Now().Before(nextReclaim) {
-			nextReclaim = p.Now().Add(reclaimEvery)
-			var more []*queue.InboxEntry
-			more, err = reader.Reclaim(ctx, inboxBatch)
-			p.metrics.reclaimed.Add(float64(len(more)))
-			entries = append(entries, more...)
+		var entries []*queue.InboxEntry
+		var err error
+		if now := p.Now(); !now.Before(nextReclaim) {
+			nextReclaim = now.Add(reclaimEvery)
+			entries, err = reader.Reclaim(ctx, inboxBatch)
+			p.metrics.reclaimed.Add(float64(len(entries)))
+		}
+		if len(entries) == 0 && err == nil {
+			entries, err = reader.Read(ctx, inboxBatch)
 		}
 		if len(entries) > 0 {
 			p.admitInbox(workCtx, entries)
 		}
-		if err != nil && ctx.Err() == nil {
-			p.Log.Warn("the inbox cannot be read; trying on", "error", err)
+		if p.noteRead(ctx, err); err != nil && ctx.Err() == nil {
 			sleep(ctx, retryFirst+p.Jitter(retryMost))
 		}
 	}

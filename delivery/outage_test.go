@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -145,6 +146,33 @@ func TestTheGroupsMayBeDestroyedWhileWorkGoesOn(t *testing.T) {
 	}
 }
 
+// A group that is made anew hands out all that is on its stream, what is being
+// sent and what waits for a slot included.
+func TestAGroupThatIsMadeAnewHasNothingSentTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{jitter: soon})
+	release := make(chan struct{})
+	w.webhook.script(hangs(release))
+	consumer := w.start("c1")
+	ids := w.admitMany(12)
+	consumer.sending(w.setup.slots)
+	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+	for _, key := range w.rdb.Keys(t.Context(), "*webhook:normal").Val() {
+		w.rdb.XGroupDestroy(t.Context(), key, "carillon")
+	}
+	w.await("all leased again", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+	close(release)
+	for _, id := range ids {
+		w.ended(id)
+	}
+	w.nothingLeft()
+	for id, n := range w.webhook.all() {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", id, n)
+		}
+	}
+}
+
 func TestTheScriptCacheMayBeFlushedWhileWorkGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{retry: quick(), jitter: soon})
@@ -164,7 +192,7 @@ func TestTheScriptCacheMayBeFlushedWhileWorkGoesOn(t *testing.T) {
 // over from itself when it was back, and sent again what it was still sending.
 func TestAnOutageLongerThanTheVisibilityMakesNobodySendTwice(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, jitter: soon, visibility: 600 * time.Millisecond})
+	w := newWorld(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, jitter: soon, visibility: 3 * time.Second})
 	release := make(chan struct{})
 	w.webhook.script(hangs(release))
 	consumer := w.start("c1")
@@ -172,7 +200,7 @@ func TestAnOutageLongerThanTheVisibilityMakesNobodySendTwice(t *testing.T) {
 	consumer.sending(w.setup.slots)
 	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
 	w.server.Kill()
-	<-time.After(2 * w.setup.visibility) // the outage itself
+	<-time.After(w.setup.visibility + 200*time.Millisecond) // the outage itself
 	w.server.Restart()
 	w.await("leases renewed", func() bool { return w.longestIdle() < w.setup.visibility/3 })
 	close(release)
@@ -189,15 +217,59 @@ func TestAnOutageLongerThanTheVisibilityMakesNobodySendTwice(t *testing.T) {
 	w.nothingLeft()
 }
 
-// longestIdle is how long ago the webhook delivery that was renewed least
-// recently was.
-func (w *world) longestIdle() (longest time.Duration) {
+// Whatever made a consumer late with its renewals, what it holds it goes on
+// with: it does not take it over from itself.
+func TestAConsumerTakesNothingOverFromItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{jitter: soon, visibility: 6 * time.Second})
+	release := make(chan struct{})
+	w.webhook.script(hangs(release))
+	consumer := w.start("c1")
+	ids := w.admitMany(12)
+	consumer.sending(w.setup.slots)
+	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+	for _, e := range w.leased() {
+		w.rdb.Do(t.Context(), "XCLAIM", e.stream, "carillon", "c1", 0, e.ID, "IDLE", time.Hour.Milliseconds(), "JUSTID")
+	}
+	w.await("a look for what dead consumers left", func() bool {
+		return slices.ContainsFunc(w.leased(), func(e leased) bool { return e.RetryCount > 1 })
+	})
+	close(release)
+	for _, id := range ids {
+		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+			t.Errorf("ended as %+v", r)
+		}
+	}
+	w.nothingLeft()
+	for id, n := range w.webhook.all() {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", id, n)
+		}
+	}
+}
+
+// leased is one webhook delivery that some consumer holds.
+type leased struct {
+	redis.XPendingExt
+	stream string
+}
+
+func (w *world) leased() (out []leased) {
 	ctx := context.Background()
 	for _, key := range w.rdb.Keys(ctx, "*webhook:*").Val() {
 		args := &redis.XPendingExtArgs{Stream: key, Group: "carillon", Start: "-", End: "+", Count: 100}
 		for _, e := range w.rdb.XPendingExt(ctx, args).Val() {
-			longest = max(longest, e.Idle)
+			out = append(out, leased{e, key})
 		}
+	}
+	return out
+}
+
+// longestIdle is how long ago the webhook delivery that was renewed least
+// recently was.
+func (w *world) longestIdle() (longest time.Duration) {
+	for _, e := range w.leased() {
+		longest = max(longest, e.Idle)
 	}
 	return longest
 }

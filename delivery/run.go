@@ -200,13 +200,25 @@ func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 		if leases = p.held.add(leases); len(leases) > 0 {
 			s.take(leases)
 		}
-		if err != nil && ctx.Err() == nil {
-			p.Log.Warn("the queue cannot be read; trying on", "error", err)
+		if p.noteRead(ctx, err); err != nil && ctx.Err() == nil {
 			sleep(ctx, retryFirst+p.Jitter(retryMost))
 			// After an outage every consumer renews what it holds before
 			// anybody takes leases for lost.
 			nextReclaim = p.Now().Add(p.Visibility / 2)
 		}
+	}
+}
+
+// noteRead says once that the queue cannot be read, whichever of the many
+// readers finds it out, and once that it can again.
+func (p *Pipeline) noteRead(ctx context.Context, err error) {
+	switch {
+	case err != nil && ctx.Err() == nil:
+		if !p.away.Swap(true) {
+			p.Log.Warn("the queue cannot be read; trying on", "error", err)
+		}
+	case err == nil && p.away.Load() && p.away.Swap(false):
+		p.Log.Info("the queue can be read again")
 	}
 }
 
