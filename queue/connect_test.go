@@ -3,11 +3,15 @@ package queue_test
 import (
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/queue/queuetest"
 )
 
 // The client would dial five times for one command, a tenth of a second apart;
@@ -30,5 +34,36 @@ func TestAServerThatRefusesIsDialedOnce(t *testing.T) {
 	}
 	if took := time.Since(began); took > 300*time.Millisecond {
 		t.Errorf("it took %v to find out", took)
+	}
+}
+
+// Such a server fails a pipeline and no command in it: what only looked at the
+// commands took it for done.
+func TestARefusedConnectionIsNoSuccess(t *testing.T) {
+	s := queuetest.Start(t)
+	admin := s.Client()
+	if err := admin.ConfigSet(t.Context(), "requirepass", "first").Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb, err := queue.Connect(config.Redis{URL: config.NewURL("redis://:first@" + s.Addr)}, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	w := open(t, rdb.(*redis.Client), testConfig())
+	if err := w.Retire(t.Context(), "c1"); err != nil {
+		t.Fatalf("before the password changes: %v", err)
+	}
+	if err := admin.ConfigSet(t.Context(), "requirepass", "second").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.ClientKillByFilter(t.Context(), "TYPE", "normal", "SKIPME", "yes").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Retire(t.Context(), "c1"); err == nil || !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("the first command after it: %v, want ErrUnavailable", err) // the connection is found cut
+	}
+	if err := w.Retire(t.Context(), "c1"); !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGPASS") {
+		t.Errorf("the next: %v, want ErrUnavailable and what the server said", err)
 	}
 }

@@ -211,7 +211,10 @@ func (q *Queue) createGroups(ctx context.Context) error {
 			return unavailable(err)
 		}
 	}
-	return nil
+	if redis.HasErrorPrefix(err, "BUSYGROUP") {
+		return nil
+	}
+	return unavailable(err) // of the connection: no command has it
 }
 
 // recover makes what a read found missing, after the server has lost its data

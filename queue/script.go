@@ -145,7 +145,8 @@ func (q *Queue) runAll(ctx context.Context, calls []*call) error {
 	for _, c := range calls {
 		c.reply = pipe.EvalSha(ctx, c.script.Hash(), c.keys, c.args...)
 	}
-	if _, err := pipe.Exec(ctx); err == nil {
+	_, err := pipe.Exec(ctx)
+	if err == nil {
 		return nil
 	}
 	pipe = q.rdb.Pipeline()
@@ -155,14 +156,16 @@ func (q *Queue) runAll(ctx context.Context, calls []*call) error {
 		}
 	}
 	if pipe.Len() > 0 {
-		pipe.Exec(ctx) // each call's error is looked at below
+		_, err = pipe.Exec(ctx)
 	}
 	for _, c := range calls {
 		if err := c.reply.Err(); err != nil {
 			return unavailable(err)
 		}
 	}
-	return nil
+	// A server that refuses the connection itself (a wrong password, too many
+	// clients) fails the pipeline and not one command of it.
+	return unavailableIf(err)
 }
 
 func (q *Queue) run(ctx context.Context, c *call) error {

@@ -25,12 +25,14 @@ func runAll(ctx context.Context, rdb redis.UniversalClient, s *redis.Script, cal
 	if err == nil {
 		return cmds, nil
 	}
-	return cmds, runMissing(ctx, rdb, s, calls, cmds)
+	return cmds, runMissing(ctx, rdb, s, calls, cmds, err)
 }
 
 // runMissing runs again, by their bodies, the calls that failed for want of the
-// script, and returns the first error that then is left.
-func runMissing(ctx context.Context, rdb redis.UniversalClient, s *redis.Script, calls []call, cmds []*redis.Cmd) error {
+// script, and returns the first error that then is left. err is the first
+// round trip's: a server that refuses the connection itself (a wrong password,
+// too many clients) fails the pipeline and not one command of it.
+func runMissing(ctx context.Context, rdb redis.UniversalClient, s *redis.Script, calls []call, cmds []*redis.Cmd, err error) error {
 	pipe := rdb.Pipeline()
 	for i, c := range calls {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
@@ -38,12 +40,12 @@ func runMissing(ctx context.Context, rdb redis.UniversalClient, s *redis.Script,
 		}
 	}
 	if pipe.Len() > 0 {
-		pipe.Exec(ctx) // its error is that of one of the commands below
+		_, err = pipe.Exec(ctx)
 	}
 	for _, cmd := range cmds {
 		if err := cmd.Err(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return err
 }
