@@ -100,10 +100,10 @@ func (g *gateway) ingest() *process {
 	return start(g.t, "ingest", "--config", g.config(nil))
 }
 
-// consume starts a consumer.
-func (g *gateway) consume(name string) *process {
+// consume starts a consumer; flags are further ones.
+func (g *gateway) consume(name string, flags ...string) *process {
 	g.t.Helper()
-	return start(g.t, "consume", "--config", g.config(nil), "--name", name)
+	return start(g.t, append([]string{"consume", "--config", g.config(nil), "--name", name}, flags...)...)
 }
 
 // ping is a notification for the receiver that bears n.

@@ -99,7 +99,20 @@ func TestNothingAcceptedIsLostWithRedis(t *testing.T) {
 	if twice := g.receiver.duplicates(); len(twice) > 0 {
 		t.Errorf("%d came twice, such as %s: the consumer lived on and knew what it had sent", len(twice), twice[0])
 	}
+	checkLogfmt(t, ingest)
+	checkLogfmt(t, consumer)
 	t.Logf("%d accepted, %d refused", len(ids), flow.refused())
+}
+
+// checkLogfmt fails when a process wrote anything but its own log: libraries
+// have things to say in an outage, in forms that no collector reads.
+func checkLogfmt(t *testing.T, p *process) {
+	t.Helper()
+	for line := range strings.Lines(p.log.String()) {
+		if !strings.HasPrefix(line, "time=") {
+			t.Errorf("a line that is no log line: %s", line)
+		}
+	}
 }
 
 // flow posts notifications until it is stopped.
