@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -217,13 +219,16 @@ func (q *Queue) Purge(ctx context.Context, f DeadFilter) (int, error) {
 }
 
 // drainDead collects what matches first and works it then: a walk by rank
-// would skip over what moves up while it deletes.
+// would skip over what moves up while it deletes. What died since it began is
+// left alone: a letter that is redriven in vain comes back at once, and would
+// be redriven for ever. A letter that cannot be worked holds up no other; the
+// first such error is returned at the end.
 func (q *Queue) drainDead(ctx context.Context, f DeadFilter, work func(context.Context, []Dead) (int, error)) (int, error) {
-	n := 0
+	began, n := q.now(), 0
 	for {
 		var page []Dead
 		err := q.walkDead(ctx, f, func(found []Dead) error {
-			page = append(page, found...)
+			page = append(page, slices.DeleteFunc(found, func(d Dead) bool { return d.At.After(began) })...)
 			if len(page) >= deadPage {
 				return errEnough
 			}
@@ -234,7 +239,7 @@ func (q *Queue) drainDead(ctx context.Context, f DeadFilter, work func(context.C
 		}
 		done, err := work(ctx, page)
 		n += done
-		if err != nil || len(page) == 0 || done == 0 {
+		if done == 0 {
 			return n, err
 		}
 	}
@@ -270,18 +275,19 @@ func countOnes(cmds []*redis.IntCmd) int {
 	return n
 }
 
-// redrivePage puts each letter back where it came from.
-func (q *Queue) redrivePage(ctx context.Context, page []Dead) (int, error) {
+// redrivePage puts each letter back where it came from. One that cannot be put
+// back stays, and is the error when all others are.
+func (q *Queue) redrivePage(ctx context.Context, page []Dead) (n int, err error) {
 	byPartition := map[int]*call{}
 	var calls []*call
-	n := 0
+	var unfit error
 	for _, d := range page {
 		if d.Channel == notice.ChannelInbox {
 			done, err := q.redriveInbox(ctx, d)
-			if err != nil {
+			if errors.Is(err, ErrUnavailable) {
 				return n, err
 			}
-			n += done
+			n, unfit = n+done, cmp.Or(unfit, err)
 			continue
 		}
 		p, _, _, err := notice.SplitID(d.ID)
@@ -294,17 +300,12 @@ func (q *Queue) redrivePage(ctx context.Context, page []Dead) (int, error) {
 			byPartition[p] = c
 			calls = append(calls, c)
 		}
-		if err := q.addRedrive(c, p, d); err != nil {
-			return n, err
-		}
-	}
-	if len(calls) == 0 {
-		return n, nil
+		unfit = cmp.Or(unfit, q.addRedrive(c, p, d))
 	}
 	if err := q.runAll(ctx, calls); err != nil {
 		return n, err
 	}
-	return n + redriven(calls), nil
+	return n + redriven(calls), unfit
 }
 
 func redriven(calls []*call) int {

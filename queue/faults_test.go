@@ -135,3 +135,20 @@ func TestCancelingWhatWasRedrivenClosesItsRecord(t *testing.T) {
 		}
 	}
 }
+
+// One letter that is no delivery kept every other one from being redriven.
+func TestALetterThatCannotBeRedrivenHoldsUpNoOther(t *testing.T) {
+	w := open(t, queuetest.Redis(t), testConfig())
+	_, l, _ := w.planned("ada")
+	l.Payload = []byte("no JSON")
+	w.settle(&queue.Settlement{Kind: queue.Unreadable, Lease: l, Reason: "malformed"})
+	_, l, d := w.planned("bob")
+	w.settle(&queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Reason: "attempts", Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDead}})
+	if n, err := w.RedriveAll(t.Context(), queue.DeadFilter{}); n != 1 || err == nil || !strings.Contains(err.Error(), "dead letter") {
+		t.Errorf("redriven %d, %v; want one, and word of the other", n, err)
+	}
+	w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)
+	if left, _, err := w.DeadList(t.Context(), queue.DeadFilter{}); len(left) != 1 || left[0].Reason != "malformed" {
+		t.Errorf("left %+v, %v", left, err)
+	}
+}
