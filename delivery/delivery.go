@@ -44,6 +44,7 @@ type Catalogue interface {
 type Capper interface {
 	Applies(throttle.Ask) bool
 	Decide(ctx context.Context, asks []throttle.Ask) ([]throttle.Answer, error)
+	Release(ctx context.Context, asks []throttle.Ask) error
 }
 
 // Acceptor checks a notification that came by the inbox as the door does one

@@ -182,3 +182,22 @@ func TestAnInboxEntryWhoseReaderDiedIsAdmittedOnce(t *testing.T) {
 		t.Errorf("sent %d times", n)
 	}
 }
+
+// Redriving everything redrove again what came back while it was at it, and
+// never ended.
+func TestRedrivingEverythingEndsThoughItComesBackAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	w.start("c1")
+	const letters = 100
+	for range letters {
+		w.put("event", "{not json")
+	}
+	w.await("the dead letters", func() bool { return len(w.buried()) == letters })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if n, err := w.queue.RedriveAll(ctx, queue.DeadFilter{Channel: notice.ChannelInbox}); n != letters || err != nil {
+		t.Errorf("redriven %d, %v; want each once", n, err)
+	}
+	w.await("them back", func() bool { return len(w.buried()) == letters })
+}

@@ -84,7 +84,9 @@ type draft struct {
 	media   []notice.Medium
 	version string
 	out     []queue.PlannedDelivery
-	allowed []int // indices into out that may start, as far as is decided
+	allowed []int                  // indices into out that may start, as far as is decided
+	hours   *recipients.QuietHours // that it must keep; nil: none
+	zone    *time.Location         // of hours
 }
 
 // drafts decodes what was leased. An event that cannot be read was written by
@@ -174,6 +176,12 @@ func inline(to *notice.Recipient, m notice.Medium) (out []notice.Address) {
 // counting: channels that are off, preferences, suppressions, quiet hours.
 func (p *Pipeline) address(d *draft, found *recipients.Found) {
 	n := &d.event.Notification
+	if found.Err != nil {
+		// What the recipient does not want is in there too.
+		p.Log.Error("a stored profile cannot be read", "notification", d.event.ID, "error", found.Err)
+		d.note = failed(d.now, "profile_unreadable", "the recipient's stored profile cannot be read: write it anew")
+		return
+	}
 	person := personOf(&n.To, found.Profile)
 	var chain []notice.Address
 	for _, m := range d.media {
@@ -291,16 +299,24 @@ func (p *Pipeline) quiet(d *draft, profile *recipients.Profile, person notice.Pe
 	if hours == nil || n.Priority == notice.LaneCritical || hours.Excepts(n.Priority, n.Category) {
 		return
 	}
-	end, quiet := hours.Until(d.now, p.zones.Location(person.Timezone))
-	if !quiet {
-		return
-	}
+	d.hours, d.zone = hours, p.zones.Location(person.Timezone)
 	for _, i := range d.allowed {
-		// A webhook wakes nobody.
-		if d.out[i].Delivery.Address.Channel != notice.ChannelWebhook {
-			d.wait(i, end, "quiet_hours", "the recipient's quiet hours")
-		}
+		d.keepQuiet(i, d.now)
 	}
+}
+
+// keepQuiet puts a delivery that would go at a time off to the end of the quiet
+// hours that the time is in, and reports whether it is in any.
+func (d *draft) keepQuiet(i int, at time.Time) bool {
+	// A webhook wakes nobody.
+	if d.hours == nil || d.out[i].Delivery.Address.Channel == notice.ChannelWebhook {
+		return false
+	}
+	end, quiet := d.hours.Until(at, d.zone)
+	if quiet {
+		d.wait(i, end, "quiet_hours", "the recipient's quiet hours")
+	}
+	return quiet
 }
 
 // wait puts a delivery off to a later time than it had.
@@ -314,33 +330,61 @@ func (d *draft) end(i int, status notice.Status, code, why string) {
 	d.out[i].Ended = queue.Entry{At: d.now, Status: status, Code: code, Detail: why}
 }
 
+// place is one delivery of a draft.
+type place struct {
+	d *draft
+	i int
+}
+
+// capRounds is how often a place is asked for that is not in quiet hours,
+// which come once a day.
+const capRounds = 3
+
 // cap asks for a place under the recipient's caps for everything that may
-// start, in one round trip for the batch.
+// start, in one round trip for the batch. A place in the recipient's quiet
+// hours is given back for one after them.
 func (p *Pipeline) cap(ctx context.Context, drafts []*draft) error {
-	type place struct {
-		d *draft
-		i int
+	places := p.capped(drafts)
+	for range capRounds {
+		if len(places) == 0 {
+			return nil
+		}
+		answers, err := p.Caps.Decide(ctx, asksFor(places))
+		if err != nil {
+			return err
+		}
+		var again []place
+		for k, a := range answers {
+			if at := places[k]; at.d.answer(at.i, a) {
+				again = append(again, at)
+			}
+		}
+		if err := p.Caps.Release(ctx, asksFor(again)); err != nil {
+			return err
+		}
+		places = again
 	}
-	var asks []throttle.Ask
-	var places []place
+	return nil
+}
+
+// capped are the deliveries that any cap counts.
+func (p *Pipeline) capped(drafts []*draft) (out []place) {
 	for _, d := range drafts {
 		for _, i := range d.allowed {
-			if ask := askFor(d, i); p.Caps.Applies(ask) {
-				asks, places = append(asks, ask), append(places, place{d, i})
+			if p.Caps.Applies(askFor(d, i)) {
+				out = append(out, place{d, i})
 			}
 		}
 	}
-	if len(asks) == 0 {
-		return nil
+	return out
+}
+
+func asksFor(places []place) []throttle.Ask {
+	out := make([]throttle.Ask, len(places))
+	for k, at := range places {
+		out[k] = askFor(at.d, at.i)
 	}
-	answers, err := p.Caps.Decide(ctx, asks)
-	if err != nil {
-		return err
-	}
-	for k, a := range answers {
-		places[k].d.capped(places[k].i, a)
-	}
-	return nil
+	return out
 }
 
 func askFor(d *draft, i int) throttle.Ask {
@@ -349,8 +393,9 @@ func askFor(d *draft, i int) throttle.Ask {
 		DeliveryID: dl.ID, At: d.now, NotBefore: d.out[i].Due, ExpiresAt: dl.ExpiresAt}
 }
 
-// capped takes a cap's answer in.
-func (d *draft) capped(i int, a throttle.Answer) {
+// answer takes a cap's answer in, and reports whether it names a time that the
+// delivery must not go at.
+func (d *draft) answer(i int, a throttle.Answer) (again bool) {
 	switch a.Action {
 	case throttle.Drop:
 		d.end(i, notice.StatusCapped, a.Rule, "the cap is full")
@@ -359,8 +404,10 @@ func (d *draft) capped(i int, a throttle.Answer) {
 	case throttle.Wait:
 		if a.Until.After(d.out[i].Due) {
 			d.wait(i, a.Until, a.Rule, "the cap is full until then")
+			return d.keepQuiet(i, a.Until)
 		}
 	}
+	return false
 }
 
 // planned ends what would start only after it has expired, and hands the

@@ -221,6 +221,41 @@ func TestQuietHoursPutOffWhatWouldDisturb(t *testing.T) {
 	}
 }
 
+// A cap that had room again only at night sent at night.
+func TestACapDoesNotPutOffIntoTheQuietHours(t *testing.T) {
+	t.Parallel()
+	evening := time.Date(2026, 11, 2, 21, 30, 0, 0, time.UTC)
+	w := newWorld(t, setup{at: evening, quiet: &config.QuietHours{From: "22:00", To: "08:00"},
+		caps: []config.Cap{{Name: "two-hourly", Category: "*", Channel: "*", Limit: config.Rate{Count: 1, Per: 2 * time.Hour}, Over: config.OverDefer}}})
+	w.start("c1")
+	w.profile("ada", recipients.Profile{Email: "ada@example.com"})
+	w.ended(w.admit(toUser("ada")))
+	for _, want := range []time.Time{time.Date(2026, 11, 3, 8, 0, 0, 0, time.UTC), time.Date(2026, 11, 3, 10, 0, 0, 0, time.UTC)} {
+		d := w.became(w.admit(toUser("ada")), 1, notice.StatusDeferred)
+		if until := d.Timeline[len(d.Timeline)-1].Until; !until.Equal(want) {
+			t.Errorf("put off until %v, want %v", until, want)
+		}
+	}
+}
+
+// A profile that could not be read counted as none, and with it what its
+// person does not want.
+func TestAProfileThatCannotBeReadSendsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	w.start("c1")
+	w.profile("ada", recipients.Profile{Preferences: recipients.Preferences{"*": {"*": false}}})
+	for _, key := range w.rdb.Keys(t.Context(), "*ada*").Val() {
+		w.rdb.Set(t.Context(), key, "{broken", 0)
+	}
+	n := toUser("ada", notice.MediumEmail)
+	n.To.Email = "ada@example.com"
+	id := w.admit(n)
+	if r := w.ended(id); len(r.Timeline) != 1 || r.Timeline[0].Code != "profile_unreadable" || len(w.email.sent(id)) != 0 {
+		t.Errorf("ended as %+v", r)
+	}
+}
+
 func TestWhatWouldGoOnlyAfterItExpiresIsExpiredAtOnce(t *testing.T) {
 	t.Parallel()
 	night := time.Date(2026, 11, 2, 23, 30, 0, 0, time.UTC)

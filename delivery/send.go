@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type sender struct {
 func newSender(p *Pipeline, c Channel) *sender {
 	// Room for every slot's next delivery, in each lane, keeps slots busy
 	// between two reads without leasing more than will be worked soon.
-	room := min(max(2*c.Slots.Limit(), 16), 512)
+	room := min(max(8*c.Slots.Limit(), 64), 1024)
 	return &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room)}
 }
 
@@ -221,10 +222,16 @@ func (s *sender) noteBroken(o outcome, r channels.Result) {
 		s.broken = join(r.Code, words(r.Err))
 		s.p.Log.Error("the provider refuses our credential or set-up; the channel is paused and nothing is dropped",
 			"channel", s.channel, "code", r.Code, "error", r.Err, "again", o.pause)
-	case r.Verdict == channels.Sent && s.broken != "":
+	case s.broken != "" && credentialTaken(r.Verdict):
 		s.broken = ""
 		s.p.Log.Info("the provider takes our credential again", "channel", s.channel)
 	}
+}
+
+// credentialTaken reports whether an answer shows that the provider knows us,
+// whatever it thinks of the message.
+func credentialTaken(v channels.Verdict) bool {
+	return v == channels.Sent || v == channels.Rejected || v == channels.Gone || v == channels.Throttled
 }
 
 func (s *sender) brokenBecause() string {
@@ -272,8 +279,26 @@ func pauseKey(a notice.Address, scope channels.Scope) string {
 	if scope == channels.ScopeDevice {
 		return "device:" + a.To
 	}
-	if u, err := url.Parse(a.To); err == nil && u.Host != "" {
-		return "host:" + u.Host
+	return "host:" + hostOf(a)
+}
+
+// hostOf is who answers for an address: the endpoint's host, the mailbox's
+// domain; the channel where there is but one.
+func hostOf(a notice.Address) string {
+	target := a.To
+	switch a.Channel {
+	case notice.ChannelEmail:
+		return target[strings.LastIndexByte(target, '@')+1:]
+	case notice.ChannelWebPush:
+		var subscription struct {
+			Endpoint string `json:"endpoint"`
+		}
+		if json.Unmarshal([]byte(target), &subscription) == nil {
+			target = subscription.Endpoint
+		}
 	}
-	return "host:" + string(a.Channel)
+	if u, err := url.Parse(target); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return string(a.Channel)
 }

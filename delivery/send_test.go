@@ -14,6 +14,7 @@ import (
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/throttle"
 )
 
 var errProvider = errors.New("the provider's words")
@@ -134,6 +135,56 @@ func TestABrokenCredentialPausesTheChannelAndDropsNothing(t *testing.T) {
 		t.Errorf("still paused: %v", left)
 	}
 	w.nothingLeft()
+}
+
+// Only a delivery ended the word of a refused credential, so that a channel
+// whose provider took it again was called paused while messages failed for
+// reasons of their own.
+func TestAChannelWhoseCredentialIsTakenAgainIsNotCalledPaused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	consumer := w.start("c1")
+	w.webhook.results(channels.Result{Verdict: channels.Broken, Code: "403", Err: errProvider}, channels.Result{Verdict: channels.Rejected, Code: "400"})
+	id := w.admit(to("https://a.example/hook"))
+	w.await("the pause", func() bool { return consumer.Paused()[notice.ChannelWebhook] != "" })
+	w.became(id, 1, notice.StatusDeferred)
+	w.clock.Advance(20 * time.Second)
+	consumer.slots[notice.ChannelWebhook].Release(0) // lets whoever waits look at the clock again
+	w.ended(id)
+	if left := consumer.Paused(); len(left) != 0 {
+		t.Errorf("still called paused: %v", left)
+	}
+}
+
+// Every Web Push service shared one host in the throttle, and every mailbox.
+func TestAThrottledWebPushServiceHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	push := &adapter{channel: notice.ChannelWebPush}
+	push.script(func(_ context.Context, m channels.Message) channels.Result {
+		if strings.Contains(m.Address.To, "busy.example") {
+			return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: time.Minute, Code: "406"}
+		}
+		return channels.Result{Verdict: channels.Sent, Code: "201"}
+	})
+	w.start("c1", func(o *delivery.Options) {
+		o.Enabled[notice.ChannelWebPush] = true
+		o.Channels = append(o.Channels, delivery.Channel{Adapter: push, Slots: throttle.NewSlots(4, w.clock.Now), Pace: throttle.NewPace(config.Rate{}), Retry: w.setup.retry})
+	})
+	device := func(host string) notice.Notification {
+		n := toUser("", notice.MediumPush)
+		n.To.Devices = []notice.Device{{Platform: notice.PlatformWeb, Token: `{"endpoint":"https://` + host + `/x","keys":{"p256dh":"p","auth":"a"}}`}}
+		return n
+	}
+	w.became(w.admit(device("busy.example")), 1, notice.StatusDeferred)
+	if got := statuses(w.ended(w.admit(device("idle.example"))))[0]; got != "delivered 201" {
+		t.Errorf("another service's delivery ended as %s", got)
+	}
+	second := w.admit(device("busy.example"))
+	d := w.became(second, 1, notice.StatusDeferred)
+	if code := d.Timeline[len(d.Timeline)-1].Code; code != "paused" {
+		t.Errorf("the same service's delivery was deferred by %q", code)
+	}
 }
 
 func TestWhatExpiresBeforeItIsSentIsExpired(t *testing.T) {
