@@ -86,17 +86,46 @@ func (g *gateway) leasedBy(consumer string) map[string]bool {
 // idOf is the id in an entry's payload; empty when the entry is gone.
 func (g *gateway) idOf(ctx context.Context, stream, entry string) string {
 	g.t.Helper()
-	for _, m := range g.rdb.XRange(ctx, stream, entry, entry).Val() {
-		var payload struct {
-			ID string `json:"id"`
-		}
-		text, _ := m.Values["d"].(string)
-		if err := json.Unmarshal([]byte(text), &payload); err != nil {
-			g.t.Fatalf("%s on %s: %v", entry, stream, err)
-		}
-		return payload.ID
+	found, err := g.rdb.XRange(ctx, stream, entry, entry).Result()
+	if err != nil {
+		g.t.Fatalf("reading %s of %s: %v", entry, stream, err)
 	}
-	return ""
+	if len(found) == 0 {
+		return ""
+	}
+	var payload struct {
+		ID string `json:"id"`
+	}
+	text, _ := found[0].Values["d"].(string)
+	if err := json.Unmarshal([]byte(text), &payload); err != nil {
+		g.t.Fatalf("%s of %s: %v", entry, stream, err)
+	}
+	return payload.ID
+}
+
+// TestKilledIngestKeepsItsWord is kill -9 of the API under load: what it
+// answered with 202 is delivered.
+func TestKilledIngestKeepsItsWord(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil)
+	ingest := g.ingest()
+	g.consume("a")
+	api := newClient(t, ingest.api)
+	api.mayFail = true
+	flow := startFlow(g, api)
+	flow.await("notifications are accepted", func(accepted, _ int) bool { return accepted >= 500 })
+	ingest.kill()
+	ids := flow.stop()
+	g.awaitEmptyStreams()
+	newClient(t, g.ingest().api).checkDelivered(ids)
+	for n, id := range flow.ids {
+		if came := g.receiver.idsFor(n); len(came) != 1 {
+			t.Errorf("notification %d was accepted as %s and came under %v", n, id, came)
+		}
+	}
+	if twice := g.receiver.duplicates(); len(twice) > 0 {
+		t.Errorf("%d came twice, such as %s", len(twice), twice[0])
+	}
 }
 
 // TestStoppedConsumerHandsOver is SIGTERM in the middle: the consumer finishes
