@@ -79,8 +79,8 @@ func (s *sender) next(ctx context.Context) *queue.Lease {
 // deliver makes one attempt and says what follows from it. A panic, of a
 // template or an adapter, is an attempt that failed.
 func (s *sender) deliver(ctx context.Context, l *queue.Lease) (out *queue.Settlement) {
-	var d notice.Delivery
-	if err := json.Unmarshal(l.Payload, &d); err != nil {
+	d, err := readDelivery(l.Payload)
+	if err != nil {
 		return s.unreadable(l, err)
 	}
 	defer func() {
@@ -105,6 +105,18 @@ func (s *sender) deliver(ctx context.Context, l *queue.Lease) (out *queue.Settle
 		settled.Entry.Detail = join(note, settled.Entry.Detail)
 	}
 	return settled
+}
+
+// readDelivery decodes a delivery, and makes sure of its id, without which it
+// could never be settled.
+func readDelivery(payload []byte) (d notice.Delivery, err error) {
+	if err := json.Unmarshal(payload, &d); err != nil {
+		return d, fmt.Errorf("decoding a delivery: %w", err)
+	}
+	if _, _, ordinal, err := notice.SplitID(d.ID); err != nil || ordinal < 0 {
+		return d, fmt.Errorf("decoding a delivery: its id: %w", notice.ErrBadID)
+	}
+	return d, nil
 }
 
 var errPanic = fmt.Errorf("an internal fault, see the log")

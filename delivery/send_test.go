@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/delivery"
@@ -184,6 +186,33 @@ func TestAThrottledWebPushServiceHoldsUpNoOther(t *testing.T) {
 	d := w.became(second, 1, notice.StatusDeferred)
 	if code := d.Timeline[len(d.Timeline)-1].Code; code != "paused" {
 		t.Errorf("the same service's delivery was deferred by %q", code)
+	}
+}
+
+// What made no sense on a stream but was JSON was sent, and its settlement,
+// which cannot be, held up every other one.
+func TestWhatMakesNoSenseOnAStreamIsADeadLetterAndHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	w.start("c1")
+	for _, e := range []struct{ stream, payload string }{
+		{"webhook:normal", "no JSON"}, {"webhook:normal", `{"id":"x"}`}, {"webhook:normal", `{"id":"0-00000000000000000000"}`},
+		{"webhook:normal", "\xff"}, {"events:normal", "no JSON"},
+	} {
+		w.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: "{t:0}:" + e.stream, Values: []string{"d", e.payload}})
+	}
+	for _, id := range w.admitMany(4) {
+		if got := statuses(w.ended(id))[0]; got != "delivered 200" {
+			t.Errorf("ended as %s", got)
+		}
+	}
+	w.await("the dead letters", func() bool {
+		dead, _, err := w.queue.DeadList(t.Context(), queue.DeadFilter{Reason: "malformed"})
+		return err == nil && len(dead) == 5
+	})
+	w.nothingLeft()
+	if n := len(w.webhook.all()); n != 4 {
+		t.Errorf("%d deliveries were sent, want the 4 that make sense", n)
 	}
 }
 
