@@ -32,39 +32,51 @@ func hold() config.Retry {
 
 var errProvider = errors.New("the provider's words")
 
-func TestWhatFollowsFromEachVerdict(t *testing.T) {
-	fallback := []notice.Address{{Channel: notice.ChannelWebhook, To: "https://example.com/"}}
-	tests := []struct {
-		name     string
-		verdict  channels.Verdict
-		after    time.Duration // the provider's Retry-After
-		scope    channels.Scope
-		made     int // attempts before this one
-		expires  time.Duration
-		fallback []notice.Address
-		retry    config.Retry
-		jitter   func(time.Duration) time.Duration
+// fallback is the rest of a chain.
+func fallback() []notice.Address {
+	return []notice.Address{{Channel: notice.ChannelWebhook, To: "https://example.com/"}}
+}
 
-		kind    queue.Kind
-		status  notice.Status
-		reason  string
-		attempt int
-		due     time.Duration // from now; of queue.Later
-		pause   time.Duration // from now
-		broken  bool
-		gone    bool
-	}{
+// verdictCase is an answer, and what must follow from it.
+type verdictCase struct {
+	name     string
+	verdict  channels.Verdict
+	after    time.Duration // the provider's Retry-After
+	scope    channels.Scope
+	made     int // attempts before this one
+	expires  time.Duration
+	fallback []notice.Address
+	retry    config.Retry
+	jitter   func(time.Duration) time.Duration
+
+	kind    queue.Kind
+	status  notice.Status
+	reason  string
+	attempt int
+	due     time.Duration // from now; of queue.Later
+	pause   time.Duration // from now
+	broken  bool
+	gone    bool
+}
+
+func TestWhatFollowsFromAnAnswerThatIsFinal(t *testing.T) {
+	for _, tt := range []verdictCase{
 		{name: "sent is delivered", verdict: channels.Sent, kind: queue.Done, status: notice.StatusDelivered},
 		{name: "sent at the last attempt is delivered", verdict: channels.Sent, made: 2, kind: queue.Done, status: notice.StatusDelivered, attempt: 2},
 		{name: "sent after it expired is delivered all the same", verdict: channels.Sent, expires: -time.Hour, kind: queue.Done, status: notice.StatusDelivered},
-		{name: "sent leaves the rest of its chain alone", verdict: channels.Sent, fallback: fallback, kind: queue.Done, status: notice.StatusDelivered},
-
+		{name: "sent leaves the rest of its chain alone", verdict: channels.Sent, fallback: fallback(), kind: queue.Done, status: notice.StatusDelivered},
 		{name: "rejected fails", verdict: channels.Rejected, kind: queue.Done, status: notice.StatusFailed},
-		{name: "rejected with a fallback goes on to it", verdict: channels.Rejected, fallback: fallback, kind: queue.Next, status: notice.StatusFailed},
+		{name: "rejected with a fallback goes on to it", verdict: channels.Rejected, fallback: fallback(), kind: queue.Next, status: notice.StatusFailed},
 		{name: "rejected has no use for a Retry-After", verdict: channels.Rejected, after: time.Hour, kind: queue.Done, status: notice.StatusFailed},
 		{name: "gone fails and the address is dead", verdict: channels.Gone, kind: queue.Done, status: notice.StatusFailed, gone: true},
-		{name: "gone with a fallback goes on to it and the address is dead", verdict: channels.Gone, fallback: fallback, kind: queue.Next, status: notice.StatusFailed, gone: true},
+		{name: "gone with a fallback goes on to it and the address is dead", verdict: channels.Gone, fallback: fallback(), kind: queue.Next, status: notice.StatusFailed, gone: true},
+	} {
+		t.Run(tt.name, tt.check)
+	}
+}
 
+func TestWhatFollowsFromAFailedAttempt(t *testing.T) {
+	for _, tt := range []verdictCase{
 		{name: "a retry waits by the schedule", verdict: channels.Retry, kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
 		{name: "the second retry waits for the second wait", verdict: channels.Retry, made: 1, kind: queue.Later, status: notice.StatusRetrying, attempt: 2, due: time.Minute},
 		{name: "a retry has full jitter", verdict: channels.Retry, jitter: least, kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 0},
@@ -75,8 +87,8 @@ func TestWhatFollowsFromEachVerdict(t *testing.T) {
 		{name: "a Retry-After holds whatever the jitter", verdict: channels.Retry, after: 5 * time.Second, jitter: least,
 			kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 5 * time.Second},
 		{name: "a retry past the schedule is buried", verdict: channels.Retry, made: 2, kind: queue.Bury, status: notice.StatusDead, reason: "attempts", attempt: 3},
-		{name: "a retry past the schedule goes on to the fallback", verdict: channels.Retry, made: 2, fallback: fallback, kind: queue.Next, status: notice.StatusFailed, attempt: 3},
-		{name: "a retry that has a fallback is retried first", verdict: channels.Retry, fallback: fallback, kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
+		{name: "a retry past the schedule goes on to the fallback", verdict: channels.Retry, made: 2, fallback: fallback(), kind: queue.Next, status: notice.StatusFailed, attempt: 3},
+		{name: "a retry that has a fallback is retried first", verdict: channels.Retry, fallback: fallback(), kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
 		{name: "a retry that would come after it expires is expired", verdict: channels.Retry, expires: 10 * time.Second, kind: queue.Done, status: notice.StatusExpired, attempt: 1},
 		{name: "a retry that comes just before it expires is made", verdict: channels.Retry, expires: 10*time.Second + 1,
 			kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
@@ -84,59 +96,64 @@ func TestWhatFollowsFromEachVerdict(t *testing.T) {
 			kind: queue.Done, status: notice.StatusExpired, attempt: 1},
 		{name: "without a schedule the first failure is the last", verdict: channels.Retry, retry: config.Retry{Schedule: []config.Duration{}},
 			kind: queue.Bury, status: notice.StatusDead, reason: "attempts", attempt: 1},
+		{name: "an unknown outcome is sent again", verdict: channels.Unknown, kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
+		{name: "an unknown outcome past the schedule is buried", verdict: channels.Unknown, made: 2, kind: queue.Bury, status: notice.StatusDead, reason: "attempts", attempt: 3},
+		{name: "an unknown outcome is held where that is asked", verdict: channels.Unknown, retry: hold(),
+			kind: queue.Bury, status: notice.StatusDead, reason: "unknown-outcome", attempt: 1},
+		{name: "an unknown outcome is held even with a fallback", verdict: channels.Unknown, retry: hold(), fallback: fallback(),
+			kind: queue.Bury, status: notice.StatusDead, reason: "unknown-outcome", attempt: 1},
+		{name: "a retry is not held", verdict: channels.Retry, retry: hold(), kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
+		{name: "a verdict that nobody knows is a retry", verdict: channels.Verdict(99), kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
+	} {
+		t.Run(tt.name, tt.check)
+	}
+}
 
+func TestWhatFollowsFromBeingAskedForLess(t *testing.T) {
+	for _, tt := range []verdictCase{
 		{name: "throttled waits for the Retry-After and costs no attempt", verdict: channels.Throttled, after: 40 * time.Second, scope: channels.ScopeHost, made: 2,
 			kind: queue.Later, status: notice.StatusDeferred, attempt: 2, due: 44 * time.Second, pause: 40 * time.Second},
 		{name: "throttled without a Retry-After rests for five seconds", verdict: channels.Throttled, jitter: least,
 			kind: queue.Later, status: notice.StatusDeferred, due: 5 * time.Second, pause: 5 * time.Second},
 		{name: "throttled until after it expires is expired, and its scope rests all the same", verdict: channels.Throttled, after: time.Hour, expires: time.Minute,
 			kind: queue.Done, status: notice.StatusExpired, pause: time.Hour},
-		{name: "throttled with a fallback waits for its own address", verdict: channels.Throttled, after: time.Second, fallback: fallback, jitter: least,
+		{name: "throttled with a fallback waits for its own address", verdict: channels.Throttled, after: time.Second, fallback: fallback(), jitter: least,
 			kind: queue.Later, status: notice.StatusDeferred, due: time.Second, pause: time.Second},
-
 		{name: "broken rests the channel and costs no attempt", verdict: channels.Broken, made: 2, jitter: least,
 			kind: queue.Later, status: notice.StatusDeferred, attempt: 2, due: 10 * time.Second, pause: 10 * time.Second, broken: true},
 		{name: "broken with a Retry-After rests for as long as that asks", verdict: channels.Broken, after: time.Minute, jitter: least,
 			kind: queue.Later, status: notice.StatusDeferred, due: time.Minute, pause: time.Minute, broken: true},
 		{name: "broken until after it expires is expired", verdict: channels.Broken, expires: time.Second,
 			kind: queue.Done, status: notice.StatusExpired, pause: 10 * time.Second, broken: true},
-
-		{name: "an unknown outcome is sent again", verdict: channels.Unknown, kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
-		{name: "an unknown outcome past the schedule is buried", verdict: channels.Unknown, made: 2, kind: queue.Bury, status: notice.StatusDead, reason: "attempts", attempt: 3},
-		{name: "an unknown outcome is held where that is asked", verdict: channels.Unknown, retry: hold(),
-			kind: queue.Bury, status: notice.StatusDead, reason: "unknown-outcome", attempt: 1},
-		{name: "an unknown outcome is held even with a fallback", verdict: channels.Unknown, retry: hold(), fallback: fallback,
-			kind: queue.Bury, status: notice.StatusDead, reason: "unknown-outcome", attempt: 1},
-		{name: "a retry is not held", verdict: channels.Retry, retry: hold(), kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
-		{name: "a verdict that nobody knows is a retry", verdict: channels.Verdict(99), kind: queue.Later, status: notice.StatusRetrying, attempt: 1, due: 10 * time.Second},
+	} {
+		t.Run(tt.name, tt.check)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			d := &notice.Delivery{Attempt: tt.made, Fallback: tt.fallback}
-			if tt.expires != 0 {
-				d.ExpiresAt = start.Add(tt.expires)
-			}
-			if tt.retry.Schedule == nil {
-				tt.retry = waits()
-			}
-			if tt.jitter == nil {
-				tt.jitter = most
-			}
-			o := decide(attemptOf{delivery: d, retry: tt.retry, now: start, jitter: tt.jitter, result: channels.Result{
-				Verdict: tt.verdict, RetryAfter: tt.after, Scope: tt.scope, Code: "418", ProviderID: "p1", Err: errProvider}})
-			if o.kind != tt.kind || o.entry.Status != tt.status || o.reason != tt.reason || o.attempt != tt.attempt || o.broken != tt.broken || o.gone != tt.gone {
-				t.Errorf("kind %d, status %s, reason %q, attempt %d, broken %t, gone %t", o.kind, o.entry.Status, o.reason, o.attempt, o.broken, o.gone)
-			}
-			if o.kind == queue.Later && (!o.due.Equal(start.Add(tt.due)) || !o.entry.Until.Equal(o.due)) {
-				t.Errorf("due after %v, the record says %v; want %v", o.due.Sub(start), o.entry.Until.Sub(start), tt.due)
-			}
-			if paused := !o.pause.IsZero(); paused != (tt.pause != 0) || paused && (!o.pause.Equal(start.Add(tt.pause)) || o.pauseScope != tt.scope) {
-				t.Errorf("pauses scope %d until %v, want scope %d for %v", o.pauseScope, o.pause, tt.scope, tt.pause)
-			}
-			if e := o.entry; !e.At.Equal(start) || e.Attempt != tt.made+1 || e.Code != "418" || e.ProviderID != "p1" || e.Detail == "" {
-				t.Errorf("the record's entry is %+v", e)
-			}
-		})
+}
+
+func (tt verdictCase) check(t *testing.T) {
+	d := &notice.Delivery{Attempt: tt.made, Fallback: tt.fallback}
+	if tt.expires != 0 {
+		d.ExpiresAt = start.Add(tt.expires)
+	}
+	if tt.retry.Schedule == nil {
+		tt.retry = waits()
+	}
+	if tt.jitter == nil {
+		tt.jitter = most
+	}
+	o := decide(attemptOf{delivery: d, retry: tt.retry, now: start, jitter: tt.jitter, result: channels.Result{
+		Verdict: tt.verdict, RetryAfter: tt.after, Scope: tt.scope, Code: "418", ProviderID: "p1", Err: errProvider}})
+	if o.kind != tt.kind || o.entry.Status != tt.status || o.reason != tt.reason || o.attempt != tt.attempt || o.broken != tt.broken || o.gone != tt.gone {
+		t.Errorf("kind %d, status %s, reason %q, attempt %d, broken %t, gone %t", o.kind, o.entry.Status, o.reason, o.attempt, o.broken, o.gone)
+	}
+	if o.kind == queue.Later && (!o.due.Equal(start.Add(tt.due)) || !o.entry.Until.Equal(o.due)) {
+		t.Errorf("due after %v, the record says %v; want %v", o.due.Sub(start), o.entry.Until.Sub(start), tt.due)
+	}
+	if paused := !o.pause.IsZero(); paused != (tt.pause != 0) || paused && (!o.pause.Equal(start.Add(tt.pause)) || o.pauseScope != tt.scope) {
+		t.Errorf("pauses scope %d until %v, want scope %d for %v", o.pauseScope, o.pause, tt.scope, tt.pause)
+	}
+	if e := o.entry; !e.At.Equal(start) || e.Attempt != tt.made+1 || e.Code != "418" || e.ProviderID != "p1" || e.Detail == "" {
+		t.Errorf("the record's entry is %+v", e)
 	}
 }
 

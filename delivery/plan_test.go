@@ -12,10 +12,10 @@ import (
 	"github.com/carillonhq/carillon/recipients"
 )
 
-func TestPlanning(t *testing.T) {
+func TestPlanningFindsTheAddresses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{})
-	consumer := w.start("c1")
+	w.start("c1")
 
 	t.Run("one event to two addresses is two deliveries of ids of their own", func(t *testing.T) {
 		w := w.in(t)
@@ -56,6 +56,24 @@ func TestPlanning(t *testing.T) {
 			t.Errorf("sent %+v", got)
 		}
 	})
+	t.Run("a given content needs no template", func(t *testing.T) {
+		w := w.in(t)
+		n := to("https://a.example/hook")
+		n.Template, n.Channels, n.Content = "", nil, &notice.Content{Webhook: []byte(`{"raw":true}`)}
+		id := w.admit(n)
+		w.ended(id)
+		if got := w.webhook.sent(id); len(got) != 1 || string(got[0].Content.Webhook) != `{"raw":true}` {
+			t.Errorf("sent %+v", got)
+		}
+	})
+	w.nothingLeft()
+}
+
+func TestPlanningEndsWhatMayNotGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	consumer := w.start("c1")
+
 	t.Run("a recipient without any address fails, and says so", func(t *testing.T) {
 		w := w.in(t)
 		r := w.ended(w.admit(toUser("nobody")))
@@ -118,16 +136,6 @@ func TestPlanning(t *testing.T) {
 		r := w.ended(id)
 		if len(r.Timeline) != 1 || r.Timeline[0].Status != notice.StatusExpired || len(w.webhook.sent(id)) != 0 {
 			t.Errorf("ended as %+v", r)
-		}
-	})
-	t.Run("a given content needs no template", func(t *testing.T) {
-		w := w.in(t)
-		n := to("https://a.example/hook")
-		n.Template, n.Channels, n.Content = "", nil, &notice.Content{Webhook: []byte(`{"raw":true}`)}
-		id := w.admit(n)
-		w.ended(id)
-		if got := w.webhook.sent(id); len(got) != 1 || string(got[0].Content.Webhook) != `{"raw":true}` {
-			t.Errorf("sent %+v", got)
 		}
 	})
 	w.nothingLeft()
