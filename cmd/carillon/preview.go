@@ -67,8 +67,8 @@ func (f catalogueFlag) located(faults templates.Faults) templates.Faults {
 type previewRenderCmd struct {
 	catalogueFlag
 	Name    string `arg:"" help:"The template's name."`
-	Locale  string `help:"The recipient's locale, as de or de-AT; the catalogue's default when left out."`
-	Channel string `enum:"email,push,webhook,," default:"" help:"Only this channel: email, push or webhook."`
+	Locale  string `placeholder:"LOCALE" help:"The recipient's locale, as de or de-AT; the catalogue's default when left out."`
+	Channel string `placeholder:"CHANNEL" help:"Only this channel: email, push or webhook."`
 	Data    string `placeholder:"FILE" help:"A file with the data as JSON, - for the standard input; the template's sample when left out."`
 	Sample  string `placeholder:"NAME" help:"Which of the template's samples to use; its default, or else its first."`
 	Format  string `enum:"text,html,json" default:"text" help:"How to print it: ${enum}."`
@@ -82,6 +82,9 @@ func (previewRenderCmd) Help() string {
 
 // Run renders one template.
 func (c previewRenderCmd) Run(a *app) error {
+	if err := c.checkFlags(); err != nil {
+		return usage(err)
+	}
 	catalogue, err := c.load(a)
 	if err != nil {
 		return err
@@ -102,6 +105,19 @@ func (c previewRenderCmd) Run(a *app) error {
 		return notSo(err)
 	}
 	return c.write(a, r)
+}
+
+func (c previewRenderCmd) checkFlags() error {
+	if c.Channel != "" && !notice.Medium(c.Channel).Valid() {
+		return fmt.Errorf("--channel: %q is none of email, push, webhook", c.Channel)
+	}
+	if c.Locale == "" {
+		return nil
+	}
+	if detail := notice.CheckLocale(c.Locale); detail != "" {
+		return fmt.Errorf("--locale: %s", detail)
+	}
+	return nil
 }
 
 // readData reads what --data names; nil when it names nothing.
@@ -214,7 +230,7 @@ func (c previewSnapshotCmd) Run(a *app) error {
 		return notSo(err)
 	}
 	differences, err := preview.CompareSnapshots(c.Catalogue, rendered)
-	if err != nil {
+	if err != nil && !(c.Update && errors.Is(err, preview.ErrNoSnapshots)) {
 		return notSo(err)
 	}
 	if c.Update {

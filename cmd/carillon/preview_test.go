@@ -47,7 +47,9 @@ func TestPreviewCommands(t *testing.T) {
 		{"render without data on the standard input", "render order-shipped --data - --catalogue " + testCatalogue, "", 2, "", "is empty"},
 		{"render of a file that is not there", "render order-shipped --data nothing.json --catalogue " + testCatalogue, "", 2, "", "--data: open nothing.json"},
 		{"render of an unknown template names the nearest", "render order-shiped --catalogue " + testCatalogue, "", 1, "", `did you mean order-shipped?`},
-		{"render of an unknown channel", "render order-shipped --channel sms --catalogue " + testCatalogue, "", 2, "", "channel"},
+		{"render of an unknown channel", "render order-shipped --channel sms --catalogue " + testCatalogue, "", 2, "", `--channel: "sms" is none of email, push, webhook`},
+		{"render in what is no locale", "render order-shipped --locale d! --catalogue " + testCatalogue, "", 2, "", `--locale: "d!" is no language tag`},
+		{"render says which locale stands in for the one asked for", "render order-shipped --locale fr --catalogue " + testCatalogue, "", 0, "email (en, for want of fr)", ""},
 		{"render HTML where there is none", "render price-drop --format html --catalogue " + testCatalogue, "", 1, "", "--format text"},
 		{"check of a good catalogue", "check --catalogue " + testCatalogue, "", 0, "3 templates, 14 renderings, no faults", ""},
 		{"check as JSON", "check --format json --catalogue " + testCatalogue, "", 0, `"ok": true`, ""},
@@ -75,13 +77,26 @@ func TestPreviewSnapshotEndsWithOneUntilItIsUpdated(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(testCatalogue)); err != nil {
 		t.Fatal(err)
 	}
+	subject := dir + "/order-shipped/en/email.subject.txt"
 	for i, w := range []struct {
-		args string
-		code int
-		want string
-	}{{"", 1, "+Your order A-1"}, {" --update", 0, "14 updated"}, {"", 0, "none differs"}} {
+		args, subject string
+		code          int
+		want          string
+	}{
+		{"", "", 1, "no golden files yet"},
+		{" --update", "", 0, "14 updated"},
+		{"", "", 0, "none differs"},
+		{"", "Parcel {{.data.order}}", 1, "+Parcel A-1"},
+		{" --update", "", 0, "2 updated"},
+		{"", "", 0, "none differs"},
+	} {
+		if w.subject != "" {
+			if err := os.WriteFile(subject, []byte(w.subject), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 		got := carillon(t, nil, strings.Fields("preview snapshot --catalogue "+dir+w.args)...)
-		if got.code != w.code || !strings.Contains(got.stdout, w.want) {
+		if got.code != w.code || !strings.Contains(got.stdout+got.stderr, w.want) {
 			t.Errorf("step %d: code %d, want %d with %q:\n%s%s", i, got.code, w.code, w.want, got.stdout, got.stderr)
 		}
 	}

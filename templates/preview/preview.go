@@ -27,6 +27,7 @@ type Options struct {
 type Result struct {
 	Template string
 	Version  string
+	Locale   string                   // what was asked for
 	Locales  map[notice.Medium]string // the locale that each channel fell back to
 	Content  notice.Content           // all channels together
 }
@@ -49,11 +50,11 @@ func Render(c *templates.Catalogue, name string, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	locale := o.Locale
-	if locale == "" {
-		locale = c.DefaultLocale()
+	locale, err := chooseLocale(c, o.Locale)
+	if err != nil {
+		return Result{}, err
 	}
-	out := Result{Template: name, Locales: map[notice.Medium]string{}}
+	out := Result{Template: name, Locale: locale, Locales: map[notice.Medium]string{}}
 	for _, m := range media {
 		req := templates.SampleRequest(t, m, locale)
 		req.Data = data
@@ -93,6 +94,16 @@ func chooseData(t *templates.Template, o Options) (jsontext.Value, error) {
 		return nil, unknown("sample", o.Sample, names)
 	}
 	return nil, nil
+}
+
+func chooseLocale(c *templates.Catalogue, locale string) (string, error) {
+	if locale == "" {
+		return c.DefaultLocale(), nil
+	}
+	if detail := notice.CheckLocale(locale); detail != "" {
+		return "", fmt.Errorf("locale %s", detail)
+	}
+	return locale, nil
 }
 
 func chooseMedia(t *templates.Template, m notice.Medium) ([]notice.Medium, error) {
@@ -135,23 +146,27 @@ func (r Result) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, version %s\n", r.Template, r.Version)
 	if e := r.Content.Email; e != nil {
-		heading(&b, "email", r.Locales[notice.MediumEmail])
+		r.heading(&b, notice.MediumEmail)
 		emailText(&b, e)
 	}
 	if p := r.Content.Push; p != nil {
-		heading(&b, "push", r.Locales[notice.MediumPush])
+		r.heading(&b, notice.MediumPush)
 		pushText(&b, p)
 	}
 	if body := r.Content.Webhook; len(body) > 0 {
-		heading(&b, "webhook", r.Locales[notice.MediumWebhook])
+		r.heading(&b, notice.MediumWebhook)
 		b.WriteString(indented(body) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func heading(b *strings.Builder, channel, locale string) {
-	title := "── " + channel + " (" + locale + ") "
+func (r Result) heading(b *strings.Builder, m notice.Medium) {
+	locale := r.Locales[m]
+	if locale != r.Locale {
+		locale += ", for want of " + r.Locale
+	}
+	title := fmt.Sprintf("── %s (%s) ", m, locale)
 	fmt.Fprintf(b, "\n%s%s\n", title, strings.Repeat("─", max(3, 60-len([]rune(title)))))
 }
 

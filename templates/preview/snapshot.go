@@ -71,6 +71,10 @@ type Difference struct {
 	Diff string `json:"diff"` // unified
 }
 
+// ErrNoSnapshots is what CompareSnapshots returns, beside the differences,
+// where nobody has written any golden file yet.
+var ErrNoSnapshots = errors.New("there are no golden files yet: carillon preview snapshot --update writes them")
+
 // CompareSnapshots compares the golden files under the catalogue's folder with
 // what it renders now, sorted by file. A rendering without a file and a file
 // without a rendering differ too.
@@ -78,6 +82,9 @@ func CompareSnapshots(dir string, rendered map[string]string) ([]Difference, err
 	golden, err := readSnapshots(dir)
 	if err != nil {
 		return nil, err
+	}
+	if len(golden) == 0 && len(rendered) > 0 {
+		err = ErrNoSnapshots
 	}
 	all := maps.Clone(golden)
 	maps.Copy(all, rendered)
@@ -94,7 +101,7 @@ func CompareSnapshots(dir string, rendered map[string]string) ([]Difference, err
 			differences = append(differences, Difference{file, diff})
 		}
 	}
-	return differences, nil
+	return differences, err
 }
 
 func readSnapshots(dir string) (map[string]string, error) {
