@@ -35,6 +35,9 @@ type gateway struct {
 // arguments for redis-server.
 func newGateway(t *testing.T, override sections, redisArgs ...string) *gateway {
 	t.Helper()
+	if err := openFolders(".."); err != nil {
+		t.Fatalf("opening the source's folders: %v", err)
+	}
 	g := &gateway{t: t, dir: t.TempDir(), redis: queuetest.Start(t, redisArgs...), receiver: newReceiver(t)}
 	g.rdb = g.redis.Client()
 	g.base = sections{

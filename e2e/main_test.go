@@ -22,10 +22,6 @@ var binary = filepath.Join(os.TempDir(), "carillon-e2e-"+strconv.Itoa(os.Getpid(
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
-	if err := readFolders(".."); err != nil {
-		fmt.Fprintln(os.Stderr, "reading the source's folders:", err)
-		return 1
-	}
 	defer os.RemoveAll(filepath.Dir(binary))
 	build := exec.Command("go", "build", "-o", binary, "./cmd/carillon")
 	build.Dir = ".."
@@ -36,17 +32,27 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// readFolders reads every folder under root but hidden ones. The go command
-// keeps a passed test's result until a file or folder changes that the test
-// read; the build reads the source in another process, which it does not see.
-func readFolders(root string) error {
+// openFolders opens every folder under root but hidden ones. The go command
+// keeps a passed test's result until a file changes in a folder that the test
+// opened; the build reads the source in a process of its own, which nobody
+// watches. It must be called by a test: TestMain is not watched either.
+func openFolders(root string) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // a temporary file that is gone again
+		case errors.Is(err, fs.ErrNotExist): // a temporary folder that is gone again
 			return nil
-		case err == nil && entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), "."):
+		case err != nil || !entry.IsDir():
+			return err
+		case path != root && strings.HasPrefix(entry.Name(), "."):
 			return filepath.SkipDir
 		}
-		return err
+		folder, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return folder.Close()
 	})
 }
