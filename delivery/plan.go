@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
@@ -95,7 +93,7 @@ func (p *Pipeline) drafts(leases []*queue.Lease) []*draft {
 	out := make([]*draft, 0, len(leases))
 	for _, l := range leases {
 		d := &draft{lease: l, now: p.Now()}
-		if err := json.Unmarshal(l.Payload, &d.event); err != nil {
+		if err := d.event.UnmarshalBinary(l.Payload); err != nil {
 			p.Log.Error("an event on the queue cannot be read", "error", err)
 			p.finish(&queue.Settlement{Kind: queue.Unreadable, Lease: l, Reason: "malformed", Entry: queue.Entry{At: d.now, Detail: err.Error()}})
 			continue

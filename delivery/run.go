@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 )
@@ -123,12 +121,12 @@ func keepLost(l *queue.Lease) {
 		return
 	}
 	var d notice.Delivery
-	if json.Unmarshal(l.Payload, &d) != nil {
+	if d.UnmarshalBinary(l.Payload) != nil {
 		return // its next consumer finds out
 	}
 	d.Attempt += l.Lost - 1
 	d.Unknown = true
-	if payload, err := json.Marshal(&d); err == nil {
+	if payload, err := d.AppendBinary(nil); err == nil {
 		l.Payload = payload
 	}
 }

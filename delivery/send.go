@@ -110,7 +110,7 @@ func (s *sender) deliver(ctx context.Context, l *queue.Lease) (out *queue.Settle
 // readDelivery decodes a delivery, and makes sure of its id, without which it
 // could never be settled.
 func readDelivery(payload []byte) (d notice.Delivery, err error) {
-	if err := json.Unmarshal(payload, &d); err != nil {
+	if err := d.UnmarshalBinary(payload); err != nil {
 		return d, fmt.Errorf("decoding a delivery: %w", err)
 	}
 	if _, _, ordinal, err := notice.SplitID(d.ID); err != nil || ordinal < 0 {

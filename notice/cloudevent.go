@@ -243,6 +243,11 @@ func (w *wireCloudEvent) payload(faults *Faults) jsontext.Value {
 		faults.Add("/data_base64", "holds no JSON: routes and templates read JSON data only")
 		return nil
 	}
+	// What stands in data was checked with the event around it.
+	if isJSON(w.DataContentType) && !jsontext.Value(data).IsValid() {
+		faults.Add("/data_base64", "holds a duplicate member name: name each member of an object once")
+		return nil
+	}
 	return data
 }
 

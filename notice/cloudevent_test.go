@@ -183,3 +183,14 @@ func FuzzDecodeBinaryCloudEvent(f *testing.F) {
 		}
 	})
 }
+
+// Binary data is not read with the event around it: what no template could
+// read went on the queue.
+func TestDataInBase64IsHeldToTheSameRules(t *testing.T) {
+	_, err := notice.DecodeCloudEvent([]byte(`{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"` +
+		base64.StdEncoding.EncodeToString([]byte(`{"n":1,"n":2}`)) + `"}`))
+	var faults notice.Faults
+	if !errors.As(err, &faults) || faults[0].Pointer != "/data_base64" || !strings.Contains(faults[0].Detail, "duplicate") {
+		t.Errorf("a doubled member: %v", err)
+	}
+}

@@ -325,10 +325,7 @@ func (q *Queue) addRedrive(c *call, p int, d Dead) error {
 		return fmt.Errorf("dead letter %s: %w", d.ID, err)
 	}
 	delivery.Attempt = 0
-	payload, err := json.Marshal(&delivery)
-	if err != nil {
-		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)
-	}
+	payload := encode(&delivery)
 	_, notification, ordinal, err := notice.SplitID(d.ID)
 	if err != nil {
 		return fmt.Errorf("redriving: %w", err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/carillonhq/carillon/notice"
 )
 
@@ -62,10 +60,7 @@ func (q *Queue) addPlanned(c *batchCall, p int, pl *Planned, now time.Time) erro
 
 func (q *Queue) addDelivery(c *batchCall, p int, d *PlannedDelivery, alone bool, now time.Time) error {
 	d.Delivery.Alone = alone
-	payload, err := json.Marshal(&d.Delivery)
-	if err != nil {
-		return fmt.Errorf("encoding delivery %s: %w", d.Delivery.ID, err)
-	}
+	payload := encode(&d.Delivery)
 	stage, lane := string(d.Delivery.Address.Channel), d.Delivery.Lane
 	c.add(d.Delivery.ID, payload)
 	if wait := d.Due.Sub(now).Milliseconds(); wait > 0 {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/redis/go-redis/v9"
 
@@ -96,7 +95,7 @@ func (w *world) leaseEvents(want int) ([]*queue.Lease, []*notice.Event) {
 	var events []*notice.Event
 	for _, l := range leases {
 		var ev notice.Event
-		if err := json.Unmarshal(l.Payload, &ev); err != nil {
+		if err := ev.UnmarshalBinary(l.Payload); err != nil {
 			w.t.Fatal(err)
 		}
 		events = append(events, &ev)
@@ -142,7 +141,7 @@ func (w *world) planned(user string) (*notice.Event, *queue.Lease, *notice.Deliv
 	}
 	l := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
 	var d notice.Delivery
-	if err := json.Unmarshal(l.Payload, &d); err != nil {
+	if err := d.UnmarshalBinary(l.Payload); err != nil {
 		w.t.Fatal(err)
 	}
 	return events[0], l, &d
@@ -387,7 +386,7 @@ func TestADeliveryForLaterComesBackWhenItIsDue(t *testing.T) {
 		}
 		again := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
 		var back notice.Delivery
-		if err := json.Unmarshal(again.Payload, &back); err != nil || back.Attempt != 1 || back.ID != d.ID {
+		if err := back.UnmarshalBinary(again.Payload); err != nil || back.Attempt != 1 || back.ID != d.ID {
 			t.Errorf("came back as %+v, %v", back, err)
 		}
 	})
@@ -469,7 +468,7 @@ func TestAFallbackChainGoesOnToTheNextAddress(t *testing.T) {
 		w.settle(&queue.Settlement{Kind: queue.Next, Lease: l, Delivery: d, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusFailed, Attempt: 1, Code: "410"}})
 		next := w.lease(w.DeliveryReader("c1", notice.ChannelEmail, notice.LaneNormal), 1)[0]
 		var nd notice.Delivery
-		if err := json.Unmarshal(next.Payload, &nd); err != nil {
+		if err := nd.UnmarshalBinary(next.Payload); err != nil {
 			t.Fatal(err)
 		}
 		if nd.ID != notice.DeliveryID(ev.ID, 2) || nd.Attempt != 0 || len(nd.Fallback) != 0 {

@@ -106,10 +106,7 @@ func (q *Queue) addUnreadable(c *batchCall, p int, s *Settlement, now time.Time)
 }
 
 func (q *Queue) addLater(c *batchCall, p int, s *Settlement, now time.Time) error {
-	payload, err := json.Marshal(s.Delivery)
-	if err != nil {
-		return fmt.Errorf("encoding delivery %s: %w", s.Delivery.ID, err)
-	}
+	payload := encode(s.Delivery)
 	wait := max(0, s.Due.Sub(now))
 	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(s.Lease.from.stage, s.Lease.from.lane),
 		c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
@@ -140,13 +137,17 @@ func (q *Queue) addNext(c *batchCall, p int, s *Settlement, now time.Time) error
 	d.Address, d.Fallback = d.Fallback[0], d.Fallback[1:]
 	d.ID, d.Attempt = notice.DeliveryID(notification, ordinal+1), 0
 	line = appendPlanned(line, ordinal+1, now.Sub(d.AcceptedAt), d.Address)
-	payload, err := json.Marshal(&d)
-	if err != nil {
-		return fmt.Errorf("encoding delivery %s: %w", d.ID, err)
-	}
+	payload := encode(&d)
 	c.add("next", c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), line,
 		d.ID, c.key(q.keys.stream(p, string(d.Address.Channel), d.Lane)), payload)
 	return nil
+}
+
+// encode writes a delivery as its stream keeps it. A dead letter is for people
+// to read, and keeps it as JSON.
+func encode(d *notice.Delivery) []byte {
+	b, _ := d.AppendBinary(make([]byte, 0, 256+len(d.Data))) // there is nothing that it fails at
+	return b
 }
 
 func flag(b bool) string {
