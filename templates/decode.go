@@ -47,10 +47,17 @@ func readableFloat(f float64) any { return decimal(f) }
 // decodeData reads one JSON value; none at all is an empty object, because a
 // notification without data leaves it out.
 func decodeData(data jsontext.Value, floats func(float64) any) (any, error) {
+	return decodeWith(jsontext.NewDecoder(bytes.NewReader(data)), data, floats)
+}
+
+// decodeWith is decodeData with a decoder that was used before, whose buffers
+// are not made again.
+func decodeWith(in *jsontext.Decoder, data jsontext.Value, floats func(float64) any) (any, error) {
 	if len(data) == 0 {
 		return map[string]any{}, nil
 	}
-	d := decoder{jsontext.NewDecoder(bytes.NewBuffer(data)), floats}
+	in.Reset(bytes.NewBuffer(data))
+	d := decoder{in, floats}
 	v, err := d.value(0)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,14 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.Buffer.Write(p)
 }
 
+// WriteString is Write, for a text.
+func (o *output) WriteString(s string) (int, error) {
+	if o.Len()+len(s) > maxOutput {
+		return 0, errOutput
+	}
+	return o.Buffer.WriteString(s)
+}
+
 func (o *output) reset() {
 	o.Buffer.Reset()
 	o.steps = 0

@@ -91,7 +91,13 @@ func (l linked) compile(reachable map[string]bool, funcs map[string]any) (*progr
 			}
 		}
 		t, err := t.AddParseTree(l.file, entry)
-		return &program{l.file, t}, err
+		if err != nil {
+			return nil, err
+		}
+		if plain := newDirect(entry, t); plain != nil {
+			return &program{l.file, plain}, nil
+		}
+		return &program{l.file, t}, nil
 	}
 	t := htmltemplate.New(l.file).Option("missingkey=error").Funcs(funcs)
 	for name := range reachable {

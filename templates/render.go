@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,6 +41,7 @@ type renderer struct {
 	out  output
 	root map[string]any
 	to   map[string]any
+	in   *jsontext.Decoder
 }
 
 // renderers are the working sets of renderings that have ended.
@@ -49,7 +51,7 @@ func (p *renderers) get() *renderer {
 	if r, ok := p.pool.Get().(*renderer); ok {
 		return r
 	}
-	return &renderer{root: make(map[string]any, 6), to: make(map[string]any, 5)}
+	return &renderer{root: make(map[string]any, 6), to: make(map[string]any, 5), in: jsontext.NewDecoder(new(bytes.Buffer))}
 }
 
 // put keeps r for the next rendering, but not what it holds of a person, nor a
@@ -59,6 +61,7 @@ func (p *renderers) put(r *renderer) {
 		return
 	}
 	r.out.reset()
+	r.in.Reset(new(bytes.Buffer)) // it holds the data until then
 	clear(r.root)
 	clear(r.to)
 	p.pool.Put(r)
@@ -122,7 +125,7 @@ func (req *Request) locale() string {
 
 // prepare lays out what the parts see.
 func (r *renderer) prepare(t *Template, req Request) error {
-	data, err := decodeData(req.Data, readableFloat)
+	data, err := decodeWith(r.in, req.Data, readableFloat)
 	if err != nil {
 		return fmt.Errorf("template %q: data %w", t.Name, err)
 	}
