@@ -9,6 +9,7 @@ LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHTIME ?= 1s
+BENCHFLAGS ?=
 IMAGE     ?= carillon:$(VERSION)
 DOCKER    ?= docker
 
@@ -19,15 +20,15 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help
 help: ## List these targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: build ## Build, then run everything in one process on 127.0.0.1:8080
 	bin/carillon dev
 
 .PHONY: demo
-demo: build ## The same with the GitHub example: real webhook events as notifications
-	bin/carillon dev --example github
+demo: build ## Replay real webhook events of GitHub, and print what became of them
+	bin/carillon dev --example github --listen 127.0.0.1:0 --exit
 
 .PHONY: build
 build: ## Build the static binary bin/carillon
@@ -50,8 +51,16 @@ lint: ## Check the formatting, vet, staticcheck
 	go run $(STATICCHECK) ./...
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=pattern, BENCHTIME=1s)
+bench: ## Measure the gateway beside a plain loop, as docs/performance.md has it (BENCHFLAGS="-n 50000 -rounds 3")
+	go run ./bench $(BENCHFLAGS)
+
+.PHONY: microbench
+microbench: ## Run the packages' own benchmarks (BENCH=pattern, BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+.PHONY: screenshots
+screenshots: ## Retake the pictures in docs/images from a running carillon dev
+	CARILLON_SCREENSHOTS=docs/images go test -count=1 -run Screenshots ./docs/images
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME=30s each
