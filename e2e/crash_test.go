@@ -2,11 +2,13 @@ package e2e_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/notice"
 )
 
 // inTheMiddle is how many of a test's 3,000 webhooks have come when something
@@ -71,6 +73,9 @@ func (g *gateway) leasedBy(consumer string) map[string]bool {
 	g.t.Helper()
 	ctx, ids := g.t.Context(), map[string]bool{}
 	for _, stream := range g.streams() {
+		if strings.Contains(stream, ":events:") {
+			continue // those are planned long before
+		}
 		pending, err := g.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{
 			Stream: stream, Group: "carillon", Start: "-", End: "+", Count: 10_000, Consumer: consumer}).Result()
 		if err != nil {
@@ -93,14 +98,12 @@ func (g *gateway) idOf(ctx context.Context, stream, entry string) string {
 	if len(found) == 0 {
 		return ""
 	}
-	var payload struct {
-		ID string `json:"id"`
-	}
+	var d notice.Delivery
 	text, _ := found[0].Values["d"].(string)
-	if err := json.Unmarshal([]byte(text), &payload); err != nil {
+	if err := d.UnmarshalBinary([]byte(text)); err != nil {
 		g.t.Fatalf("%s of %s: %v", entry, stream, err)
 	}
-	return payload.ID
+	return d.ID
 }
 
 // TestKilledIngestKeepsItsWord is kill -9 of the API under load: what it
