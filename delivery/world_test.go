@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"github.com/carillonhq/carillon/channels"
@@ -32,6 +33,7 @@ import (
 // TestMain fails the package when a goroutine outlives its test. The tests
 // wait for servers most of their time, so many run side by side.
 func TestMain(m *testing.M) {
+	logging.Disable() // servers go down on purpose here
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f != nil {
 		_ = f.Value.Set("12")

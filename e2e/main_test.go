@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // binary is the program under test, which TestMain builds and removes.
@@ -22,6 +24,7 @@ var binary = filepath.Join(os.TempDir(), "carillon-e2e-"+strconv.Itoa(os.Getpid(
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
+	logging.Disable() // servers go down on purpose here
 	defer os.RemoveAll(filepath.Dir(binary))
 	build := exec.Command("go", "build", "-o", binary, "./cmd/carillon")
 	build.Dir = ".."

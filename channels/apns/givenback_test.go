@@ -223,7 +223,6 @@ func TestGivenBackKnowsNoOtherFailure(t *testing.T) {
 		io.ErrUnexpectedEOF, errors.New("boom"), net.ErrClosed,
 		http2.StreamError{StreamID: 1, Code: http2.ErrCodeInternal},
 		http2.StreamError{StreamID: 1, Code: http2.ErrCodeCancel},
-		http2.GoAwayError{LastStreamID: 5},
 	} {
 		if givenBack(err) {
 			t.Errorf("%v counts as given back", err)

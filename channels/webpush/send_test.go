@@ -180,9 +180,9 @@ func TestTheVAPIDTokenIsSignedForTheServiceAndKeptHalfItsLife(t *testing.T) {
 // verify checks a VAPID header with its own key and gives the claims.
 func verify(t *testing.T, a *Adapter, header string) jwt.MapClaims {
 	t.Helper()
-	var token, key string
 	rest, ok := strings.CutPrefix(header, "vapid t=")
-	if token, key, ok = strings.Cut(rest, ", k="); !ok || key != a.PublicKey() {
+	token, key, named := strings.Cut(rest, ", k=")
+	if !ok || !named || key != a.PublicKey() {
 		t.Fatalf("the header %q does not name the key %s", header, a.PublicKey())
 	}
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), unb64(t, key))

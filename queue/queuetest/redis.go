@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -109,7 +108,6 @@ func (s *Server) awaitPong() bool {
 // Client connects to the server, with no retries of its own: a test that cuts
 // the connection wants to see what its subject does about it.
 func (s *Server) Client() *redis.Client {
-	logging.Disable() // a server that is down on purpose is no news
 	c := redis.NewClient(&redis.Options{
 		Addr: s.Addr, MaxRetries: -1, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
