@@ -23,12 +23,18 @@ help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: build ## Build, then run everything in one process on 127.0.0.1:8080
+dev: bin ## Build, then run everything in one process on 127.0.0.1:8080
 	bin/carillon dev
 
 .PHONY: demo
-demo: build ## Replay real webhook events of GitHub, and print what became of them
+demo: bin ## Replay real webhook events of GitHub, and print what became of them
 	bin/carillon dev --example github --listen 127.0.0.1:0 --exit
+
+# With no flags that change the packages, so that what `go build` and `go test`
+# have compiled before need not be compiled again.
+.PHONY: bin
+bin:
+	go build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/carillon ./cmd/carillon
 
 .PHONY: build
 build: ## Build the static binary bin/carillon

@@ -13,6 +13,7 @@ type metrics struct {
 	age        *prometheus.HistogramVec // channel, lane
 	throttled  *prometheus.CounterVec   // scope, action
 	retries    *prometheus.CounterVec   // channel
+	templates  *prometheus.CounterVec   // result
 	reclaimed  prometheus.Counter
 }
 
@@ -34,10 +35,12 @@ func newMetrics(r prometheus.Registerer, served []Channel) *metrics {
 			Help: "Deliveries that were held back, by what held them back and what followed."}, []string{"scope", "action"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_retries_total",
 			Help: "Attempts that failed and will be made again."}, []string{"channel"}),
+		templates: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_template_cache_total",
+			Help: "Renderings, by whether the compiled version that the delivery pins was still held (hit) or another had to do (miss)."}, []string{"result"}),
 		reclaimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "carillon_reclaimed_total",
 			Help: "Entries taken over from consumers that were not heard of any more."}),
 	}
-	r.MustRegister(m.deliveries, m.send, m.age, m.throttled, m.retries, m.reclaimed)
+	r.MustRegister(m.deliveries, m.send, m.age, m.throttled, m.retries, m.templates, m.reclaimed)
 	for _, c := range served {
 		m.registerSlots(r, c)
 	}
@@ -52,6 +55,14 @@ func (m *metrics) registerSlots(r prometheus.Registerer, c Channel) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight_limit", Help: "The most sends in flight.", ConstLabels: labels},
 			func() float64 { return float64(c.Slots.Limit()) }),
 	)
+}
+
+func (m *metrics) rendered(held bool) {
+	result := "miss"
+	if held {
+		result = "hit"
+	}
+	m.templates.WithLabelValues(result).Inc()
 }
 
 func (m *metrics) ended(c notice.Channel, s notice.Status) {

@@ -139,6 +139,7 @@ func TestEveryPromisedMetricTellsWhatHappened(t *testing.T) {
 		`carillon_inflight{channel="webhook"}`:                             0,
 		`carillon_inflight_limit{channel="webhook"}`:                       concurrency,
 		`carillon_reclaimed_total{}`:                                       0,
+		`carillon_template_cache_total{result="hit"}`:                      5, // every attempt is rendered
 	})
 	t.Logf("consume has %v", scraped.names())
 }
