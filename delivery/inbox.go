@@ -23,10 +23,14 @@ func (p *Pipeline) inboxLoop(ctx, workCtx context.Context) {
 	reader := p.Queue.InboxReader(p.Consumer)
 	reclaimEvery := p.Visibility / 4
 	nextReclaim := p.Now().Add(p.Jitter(reclaimEvery))
+	var lost lostReplies
 	for ctx.Err() == nil {
 		var entries []*queue.InboxEntry
 		var err error
-		if now := p.Now(); !now.Before(nextReclaim) {
+		switch now := p.Now(); {
+		case lost.lookNow(now):
+			entries, err = reader.Own(ctx, inboxBatch)
+		case !now.Before(nextReclaim):
 			nextReclaim = now.Add(reclaimEvery)
 			entries, err = reader.Reclaim(ctx, inboxBatch)
 			p.metrics.reclaimed.Add(float64(len(entries)))
@@ -39,6 +43,7 @@ func (p *Pipeline) inboxLoop(ctx, workCtx context.Context) {
 		}
 		if p.noteRead(ctx, err); err != nil && ctx.Err() == nil {
 			sleep(ctx, retryFirst+p.Jitter(retryMost))
+			lost.after(p.Now())
 		}
 	}
 }

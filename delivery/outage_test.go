@@ -327,3 +327,26 @@ func (c *cuttable) Write(b []byte) (int, error) {
 	}
 	return c.Conn.Write(b)
 }
+
+// When the reply to a read was lost, its entries waited for a whole visibility
+// under a consumer that did not know of them, and cost an attempt then.
+func TestEntriesOfALostReplyAreFoundAsSoonAsTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{visibility: time.Hour, jitter: soon})
+	id := w.admit(to("https://h.example/hook"))
+	// As if the reply had been lost: the server's account is all there is.
+	for _, key := range w.rdb.Keys(t.Context(), "*:events:normal").Val() {
+		if err := w.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "carillon", Consumer: "c1", Streams: []string{key, ">"}, Count: 10, Block: -1}).Err(); err != nil && !errors.Is(err, redis.Nil) {
+			t.Fatal(err)
+		}
+	}
+	w.start("c1")
+	w.await("the loss of every connection", func() bool {
+		return w.rdb.ClientKillByFilter(t.Context(), "TYPE", "normal", "SKIPME", "yes").Err() == nil && !w.record(id).Open()
+	})
+	d := w.record(id).Deliveries[0]
+	if d.Status != notice.StatusDelivered || d.Attempt != 1 {
+		t.Errorf("ended as %s after %d attempts, want delivered at the first", d.Status, d.Attempt)
+	}
+	w.nothingLeft()
+}

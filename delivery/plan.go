@@ -37,7 +37,7 @@ func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
 	}
 	defer close(batches)
 	p.leaseLoop(ctx, leaseSource{
-		room: func() int { return planBatch }, read: reader.Read, reclaim: reader.Reclaim,
+		room: func() int { return planBatch }, read: reader.Read, reclaim: reader.Reclaim, own: reader.Own,
 		take: func(leases []*queue.Lease) {
 			for batch := range slices.Chunk(leases, planBatch) {
 				batches <- batch

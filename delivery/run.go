@@ -163,6 +163,7 @@ func (s *sender) readLoop(ctx context.Context, lane notice.Lane) {
 		room:    func() int { return s.lanes.awaitRoom(i) },
 		read:    reader.Read,
 		reclaim: reader.Reclaim,
+		own:     reader.Own,
 		take:    func(leases []*queue.Lease) { s.lanes.put(i, leases) },
 	})
 }
@@ -172,6 +173,7 @@ type leaseSource struct {
 	room    func() int // waits for room; 0: stop
 	read    func(ctx context.Context, room int) ([]*queue.Lease, error)
 	reclaim func(ctx context.Context, room int) ([]*queue.Lease, error)
+	own     func(ctx context.Context) ([]*queue.Lease, error)
 	take    func([]*queue.Lease)
 }
 
@@ -180,6 +182,7 @@ type leaseSource struct {
 func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 	every := p.Visibility / 4
 	nextReclaim := p.Now().Add(p.Jitter(every))
+	var lost lostReplies
 	for ctx.Err() == nil {
 		room := s.room()
 		if room <= 0 {
@@ -187,10 +190,13 @@ func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 		}
 		var leases []*queue.Lease
 		var err error
-		// First, so that a long queue does not keep what dead consumers left.
-		if now := p.Now(); !now.Before(nextReclaim) {
+		// Both first, so that a long queue does not keep what was left behind.
+		switch now := p.Now(); {
+		case lost.lookNow(now):
+			leases, err = p.unknownToUs(func() ([]*queue.Lease, error) { return s.own(ctx) })
+		case !now.Before(nextReclaim):
 			nextReclaim = now.Add(every)
-			leases, err = p.reclaim(ctx, s, room)
+			leases, err = p.unknownToUs(func() ([]*queue.Lease, error) { return s.reclaim(ctx, room) })
 		}
 		if len(leases) == 0 && err == nil {
 			leases, err = s.read(ctx, room)
@@ -203,8 +209,29 @@ func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 			// After an outage every consumer renews what it holds before
 			// anybody takes leases for lost.
 			nextReclaim = p.Now().Add(p.Visibility / 2)
+			lost.after(p.Now())
 		}
 	}
+}
+
+// lostReplies says when to look for entries that came in replies which were
+// lost: as soon as the server answers again, and a few times after that, since
+// a server that stood still works on what it was sent before.
+type lostReplies struct{ next, until time.Time }
+
+const (
+	lookEvery = time.Second
+	lookFor   = 5 * time.Second
+)
+
+func (l *lostReplies) after(failure time.Time) { l.next, l.until = failure, failure.Add(lookFor) }
+
+func (l *lostReplies) lookNow(now time.Time) bool {
+	if now.Before(l.next) || now.After(l.until) {
+		return false
+	}
+	l.next = now.Add(lookEvery)
+	return true
 }
 
 // noteRead says once that the queue cannot be read, whichever of the many
@@ -220,11 +247,11 @@ func (p *Pipeline) noteRead(ctx context.Context, err error) {
 	}
 }
 
-// reclaim leases what dead consumers left. What this consumer holds itself,
-// and could not renew in time, is no such thing; it is looked up first, since
-// it may be settled in the meantime.
-func (p *Pipeline) reclaim(ctx context.Context, s leaseSource, room int) ([]*queue.Lease, error) {
+// unknownToUs leaves out what this consumer holds and knows of: it may be
+// among what dead consumers left, when it could not be renewed in time. What is
+// known is looked up first, since it may be settled in the meantime.
+func (p *Pipeline) unknownToUs(find func() ([]*queue.Lease, error)) ([]*queue.Lease, error) {
 	ours := p.held.places()
-	found, err := s.reclaim(ctx, room)
+	found, err := find()
 	return slices.DeleteFunc(found, func(l *queue.Lease) bool { return ours[l.Place()] }), err
 }

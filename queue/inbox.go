@@ -38,10 +38,20 @@ func (q *Queue) InboxReader(consumer string) *InboxReader { return &InboxReader{
 
 // Read leases up to room entries, waiting a second at most for the first.
 func (r *InboxReader) Read(ctx context.Context, room int) ([]*InboxEntry, error) {
+	return r.read(ctx, ">", room, blockTime)
+}
+
+// Own returns what this consumer holds by the server's account: between two
+// reads, that is what came in replies that were lost.
+func (r *InboxReader) Own(ctx context.Context, room int) ([]*InboxEntry, error) {
+	return r.read(ctx, "0", room, -1)
+}
+
+func (r *InboxReader) read(ctx context.Context, from string, room int, block time.Duration) ([]*InboxEntry, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+blockTime)
 	defer cancel()
 	found, err := r.q.readers.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: group, Consumer: r.consumer, Streams: []string{r.q.keys.inbox(), ">"}, Count: int64(room), Block: blockTime,
+		Group: group, Consumer: r.consumer, Streams: []string{r.q.keys.inbox(), from}, Count: int64(room), Block: block,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil

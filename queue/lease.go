@@ -94,7 +94,7 @@ func (r *Reader) Read(ctx context.Context, room int) ([]*Lease, error) {
 	for range r.groups {
 		keys := r.groups[r.next%len(r.groups)]
 		r.next++
-		got, err := r.read(ctx, keys, max(1, (room-len(out))/len(keys)), r.wait(len(out)))
+		got, err := r.read(ctx, keys, ">", max(1, (room-len(out))/len(keys)), r.wait(len(out)))
 		if err != nil {
 			return out, r.q.recover(ctx, err)
 		}
@@ -112,11 +112,31 @@ func (r *Reader) wait(have int) time.Duration {
 	return max(blockTime/time.Duration(len(r.groups)), 10*time.Millisecond)
 }
 
-func (r *Reader) read(ctx context.Context, keys []string, count int, block time.Duration) ([]*Lease, error) {
+// Own returns everything that this consumer holds by the server's account. It
+// may be more than the consumer knows of: when the reply to a Read is lost, the
+// entries are leased all the same.
+func (r *Reader) Own(ctx context.Context) ([]*Lease, error) {
+	var out []*Lease
+	for _, keys := range r.groups {
+		got, err := r.read(ctx, keys, "0", ownMost, -1)
+		if err != nil {
+			return out, r.q.recover(ctx, err)
+		}
+		out = append(out, got...)
+	}
+	return out, nil
+}
+
+// ownMost bounds one answer of Own for each stream; a consumer holds fewer.
+const ownMost = 2048
+
+// read reads entries that nobody holds (from ">"), or those that this consumer
+// holds (from "0").
+func (r *Reader) read(ctx context.Context, keys []string, from string, count int, block time.Duration) ([]*Lease, error) {
 	streams := make([]string, 0, 2*len(keys))
 	streams = append(streams, keys...)
 	for range keys {
-		streams = append(streams, ">")
+		streams = append(streams, from)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+max(block, 0))
 	defer cancel()
@@ -133,7 +153,9 @@ func (r *Reader) read(ctx context.Context, keys []string, count int, block time.
 	var out []*Lease
 	for _, s := range found {
 		for _, m := range s.Messages {
-			out = append(out, leaseOf(r.byKey[s.Stream], m, now))
+			if m.Values != nil { // nil: deleted while it was held
+				out = append(out, leaseOf(r.byKey[s.Stream], m, now))
+			}
 		}
 	}
 	return out, nil
