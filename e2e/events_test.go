@@ -83,10 +83,10 @@ func TestAnyProgramMayUseTheInbox(t *testing.T) {
 	for reason, detail := range map[string]string{"malformed": "byte 12", "invalid": "no-such"} {
 		checkListed(t, deadList(t, config, "--channel", "inbox", "--reason", reason), 1, "inbox", reason, detail)
 	}
-	if got := run(t, "dead", "purge", "--channel", "inbox", "--config", config); got.stdout != "would be purged: 2; add --yes to delete them for good\n" {
-		t.Errorf("purge without --yes: %q %s", got.stdout, got.stderr)
+	if got := run(t, "dead", "purge", "--channel", "inbox", "--dry-run", "--config", config); got.stdout != "would be purged: 2\n" {
+		t.Errorf("a dry run: %q %s", got.stdout, got.stderr)
 	}
-	if got := run(t, "dead", "purge", "--channel", "inbox", "--yes", "--config", config); got.stdout != "purged: 2\n" {
+	if got := run(t, "dead", "purge", "--channel", "inbox", "--config", config); got.stdout != "purged: 2\n" {
 		t.Errorf("purge: %q %s", got.stdout, got.stderr)
 	}
 	checkListed(t, deadList(t, config), 0, "", "", "")

@@ -39,6 +39,11 @@ type configCmd struct {
 	Print  configPrintCmd  `cmd:"" help:"Print the effective configuration, secrets redacted."`
 }
 
+// Help is the command's example.
+func (configCmd) Help() string {
+	return "Example:\n\n    carillon config check --config carillon.yaml"
+}
+
 // configCheckCmd is `carillon config check`.
 type configCheckCmd struct {
 	Config string `placeholder:"FILE" help:"The configuration file; CARILLON_CONFIG's when left out."`

@@ -19,6 +19,11 @@ type deadCmd struct {
 	Purge   deadPurgeCmd   `cmd:"" help:"Delete dead letters for good."`
 }
 
+// Help is the command's example.
+func (deadCmd) Help() string {
+	return "Example:\n\n    carillon dead list --config carillon.yaml\n    carillon dead redrive --all --channel webhook --config carillon.yaml"
+}
+
 // deadFilter selects dead letters; it is part of the commands that work many.
 type deadFilter struct {
 	Channel string `placeholder:"NAME" help:"Only this channel: email, apns, fcm, webpush, webhook, inbox."`
@@ -230,12 +235,12 @@ func (c deadRedriveCmd) Run(a *app) error {
 type deadPurgeCmd struct {
 	Config string `placeholder:"FILE" help:"The configuration file; CARILLON_CONFIG's when left out."`
 	deadFilter
-	Yes bool `help:"Delete; without it, only say how many would be."`
+	DryRun bool `help:"Only say how many would be deleted."`
 }
 
 // Help is the command's example.
 func (deadPurgeCmd) Help() string {
-	return "Example:\n\n    carillon dead purge --channel inbox --yes --config carillon.yaml"
+	return "Example:\n\n    carillon dead purge --channel inbox --dry-run --config carillon.yaml"
 }
 
 // Run deletes what the filters leave.
@@ -245,11 +250,11 @@ func (c deadPurgeCmd) Run(a *app) error {
 		return err
 	}
 	return a.withQueue(c.Config, func(q *queue.Queue) error {
-		if !c.Yes {
+		if c.DryRun {
 			f.Limit = 1 << 30
 			found, _, err := q.DeadList(a.ctx, f)
 			if err == nil {
-				fmt.Fprintf(a.stdout, "would be purged: %d; add --yes to delete them for good\n", len(found))
+				fmt.Fprintf(a.stdout, "would be purged: %d\n", len(found))
 			}
 			return err
 		}

@@ -27,6 +27,11 @@ type previewCmd struct {
 	Serve    previewServeCmd    `cmd:"" help:"Show the catalogue in a browser, live on file change."`
 }
 
+// Help is the command's example.
+func (previewCmd) Help() string {
+	return "Example:\n\n    carillon preview serve --catalogue ./catalogue"
+}
+
 // catalogueFlag is the folder that every preview command reads.
 type catalogueFlag struct {
 	Catalogue string `default:"./catalogue" placeholder:"DIR" help:"The catalogue's folder (${default})."`
