@@ -60,20 +60,35 @@ var ErrBadID = errors.New("not an id of this gateway: want <partition>-<20 chara
 // SplitID takes an id of a notification or a delivery apart. ordinal is -1
 // for a notification.
 func SplitID(id string) (partition int, notification string, ordinal int, err error) {
-	parts := strings.Split(id, "-")
-	if len(parts) != 2 && len(parts) != 3 || len(parts[1]) != 20 {
-		return 0, "", 0, fmt.Errorf("%q: %w", clip(id), ErrBadID)
+	const tail = 20
+	dash := strings.IndexByte(id, '-')
+	end := dash + 1 + tail
+	if dash < 1 || len(id) < end || !isTail(id[dash+1:end]) {
+		return 0, "", 0, badID(id)
 	}
-	ordinal = -1
-	partition, err = strconv.Atoi(parts[0])
-	if err == nil && len(parts) == 3 {
-		ordinal, err = strconv.Atoi(parts[2])
+	if partition, err = strconv.Atoi(id[:dash]); err != nil || partition < 0 {
+		return 0, "", 0, badID(id)
 	}
-	if err != nil || partition < 0 || strings.Trim(parts[1], "0123456789abcdefghijklmnopqrstuv") != "" {
-		return 0, "", 0, fmt.Errorf("%q: %w", clip(id), ErrBadID)
+	if len(id) == end {
+		return partition, id, -1, nil
 	}
-	return partition, parts[0] + "-" + parts[1], ordinal, nil
+	ordinal, err = strconv.Atoi(id[end+1:])
+	if err != nil || id[end] != '-' || ordinal < 0 {
+		return 0, "", 0, badID(id)
+	}
+	return partition, id[:end], ordinal, nil
 }
+
+func isTail(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'v') {
+			return false
+		}
+	}
+	return true
+}
+
+func badID(id string) error { return fmt.Errorf("%q: %w", clip(id), ErrBadID) }
 
 // clip shortens what a user sent, for use in an error.
 func clip(s string) string {
