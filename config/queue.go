@@ -23,8 +23,14 @@ type Queue struct {
 }
 
 // check holds visibility against the channels: a delivery whose lease ends
-// while it is being sent would be sent by two consumers.
-func (c *Queue) check(r *rules, channels *Channels) {
+// while it is being sent would be sent by two consumers. On a cluster a wait
+// for replicas or the disk is a matter of each master's own connection, which
+// a batch over several of them does not have: it would promise what nobody has
+// checked.
+func (c *Queue) check(r *rules, channels *Channels, redis *Redis) {
+	if c.Durability != DurabilityMemory && c.Durability != "" && (redis.Cluster || len(redis.URLs) > 0) {
+		r.fault("queue.durability", string(c.Durability), "cannot be promised on a Redis Cluster: set it to memory, and let the cluster's own settings (min-replicas-to-write, appendfsync) say what a write is worth")
+	}
 	for channel, timeout := range channels.timeouts() {
 		if *timeout >= c.Visibility {
 			r.fault("queue.visibility", c.Visibility.String(),

@@ -59,6 +59,9 @@ func (r *InboxReader) read(ctx context.Context, from string, room int, block tim
 	if err != nil {
 		return nil, r.q.recover(ctx, fmt.Errorf("reading the inbox: %w", err))
 	}
+	if len(found) == 0 {
+		return nil, nil
+	}
 	return r.q.inboxEntries(found[0].Messages), nil
 }
 

@@ -659,7 +659,7 @@ func TestAnUnreachableServerIsUnavailableAndNothingIsAccepted(t *testing.T) {
 	}
 }
 
-func TestDiskDurabilityIsRefusedByAServerThatCannotPromiseIt(t *testing.T) {
+func TestWithoutAReplicaNothingIsAcceptedThatPromisesOne(t *testing.T) {
 	cfg := testConfig()
 	cfg.Durability = config.DurabilityReplica
 	w := open(t, queuetest.Redis(t), cfg) // a server without replicas
@@ -726,6 +726,85 @@ func TestAConsumerThatIsGoneIsForgottenButNotWhatItHolds(t *testing.T) {
 		}
 		if got := names(); len(got) != 0 {
 			t.Errorf("consumers left: %v", got)
+		}
+	})
+}
+
+func TestWithAReplicaWhatPromisesOneIsAccepted(t *testing.T) {
+	master := queuetest.Start(t)
+	host, port, _ := strings.Cut(master.Addr, ":")
+	replica := queuetest.Redis(t, "--replicaof", host, port)
+	waitFor(t, "link to the master", func() bool {
+		return strings.Contains(replica.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	})
+	cfg := testConfig()
+	cfg.Durability = config.DurabilityReplica
+	w := open(t, master.Client(), cfg)
+	got := w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+	// It was waited for: no poll.
+	held := replica.Keys(t.Context(), "*:n:*").Val()
+	if len(held) != 1 || !strings.HasSuffix(held[0], got.ID[2:]) {
+		t.Errorf("the replica holds %v after the acceptance of %s", held, got.ID)
+	}
+}
+
+// Redis refuses a script's first write when it is out of memory, and none after
+// it: each of ours does all of its work, or none.
+func TestAServerOutOfMemoryRefusesAdmissionsAndHalvesNoTransition(t *testing.T) {
+	w := open(t, queuetest.Redis(t), testConfig())
+	_, parked, d := w.planned("eve")
+	w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+	leases, events := w.leaseEvents(1)
+	if err := w.rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Admit(t.Context(), queue.Admission{Tenant: "acme", Notification: notification("bob")}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("admitted %+v, %v", got, err)
+	}
+	plan := []*queue.Planned{{Lease: leases[0], Event: events[0], Deliveries: []queue.PlannedDelivery{{Delivery: deliveryOf(events[0], 1)}}}}
+	later := &queue.Settlement{Kind: queue.Later, Lease: parked, Delivery: d, Due: w.clock.Now(), Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusRetrying}}
+	planErr := w.Plan(t.Context(), plan)
+	_, settleErr := w.Settle(t.Context(), "c1", []*queue.Settlement{later})
+	t.Logf("out of memory, planning says %v and settling %v", planErr, settleErr)
+	w.rdb.ConfigSet(t.Context(), "maxmemory", "0")
+	// Both may be repeated, and neither has lost anything.
+	if err := w.Plan(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Settle(t.Context(), "c1", []*queue.Settlement{later}); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(time.Second)
+	if n, _, err := w.Promote(t.Context()); n != 1 || err != nil {
+		t.Errorf("promoted %d, %v; want the delivery that was parked", n, err)
+	}
+	w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 2)
+}
+
+func TestWhatAConsumerHoldsWithoutKnowingIsItsOwn(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		inbox, events := w.InboxReader("c1"), w.EventReader("c1", notice.LaneNormal)
+		if got, err := inbox.Own(ctx, 10); err != nil || len(got) != 0 {
+			t.Fatalf("an empty inbox has %v, %v", got, err)
+		}
+		if got, err := events.Own(ctx); err != nil || len(got) != 0 {
+			t.Fatalf("empty streams have %v, %v", got, err)
+		}
+		w.rdb.XAdd(ctx, &redis.XAddArgs{Stream: "t:inbox", Values: []string{"event", "{}"}})
+		w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+		if _, err := inbox.Read(ctx, 10); err != nil {
+			t.Fatal(err)
+		}
+		w.lease(events, 1)
+		if got, err := inbox.Own(ctx, 10); err != nil || len(got) != 1 || got[0].Event != "{}" {
+			t.Errorf("the inbox entry that was read is not there: %v, %v", got, err)
+		}
+		if got, err := events.Own(ctx); err != nil || len(got) != 1 || got[0].Lost != 0 {
+			t.Errorf("the event that was read is not there: %v, %v", got, err)
+		}
+		if got, err := w.EventReader("c2", notice.LaneNormal).Own(ctx); err != nil || len(got) != 0 {
+			t.Errorf("another consumer owns %v, %v", got, err)
 		}
 	})
 }
