@@ -27,7 +27,7 @@ type Email struct {
 	SMTP           SMTP     `yaml:"smtp" doc:"the relay"`
 	From           string   `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
 	DKIM           *DKIM    `yaml:"dkim" doc:"signing"`
-	UnsubscribeURL string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links"`
+	UnsubscribeURL string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links; no link is made yet"`
 	Timeout        Duration `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
 }
 

@@ -170,7 +170,7 @@ func adapterSpecs(c config.Channels) (specs []adapterSpec) {
 		specs = append(specs, adapterSpec{notice.ChannelWebPush, s.Limits, func() (closableAdapter, error) { return webpush.New(*s) }})
 	}
 	if s := c.Webhook; s != nil {
-		specs = append(specs, adapterSpec{notice.ChannelWebhook, s.Limits, func() (closableAdapter, error) { return webhook.New(*s) }})
+		specs = append(specs, adapterSpec{notice.ChannelWebhook, s.Limits, func() (closableAdapter, error) { return webhook.New(*s, webhook.WithVersion(release())) }})
 	}
 	return specs
 }

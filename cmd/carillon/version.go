@@ -12,6 +12,14 @@ import (
 // Variables, because that is all that the linker can set; nothing else does.
 var version, commit string
 
+// release is what receivers are told of the version: the release's, or dev.
+func release() string {
+	if version == "" {
+		return "dev"
+	}
+	return version
+}
+
 // versionCmd is `carillon version`.
 type versionCmd struct {
 	Format string `enum:"text,json" default:"text" help:"How to print it: ${enum}."`
