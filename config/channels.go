@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"iter"
 	"net/mail"
+	"strings"
 )
 
 // Channels has one section a channel; nil is off.
@@ -23,12 +25,53 @@ type Limits struct {
 
 // Email is the SMTP channel.
 type Email struct {
-	Limits         `yaml:",inline"`
-	SMTP           SMTP     `yaml:"smtp" doc:"the relay"`
-	From           string   `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
-	DKIM           *DKIM    `yaml:"dkim" doc:"signing"`
-	UnsubscribeURL string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links; no link is made yet"`
-	Timeout        Duration `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
+	Limits                 `yaml:",inline"`
+	SMTP                   SMTP     `yaml:"smtp" doc:"the relay, where there is one"`
+	Relays                 []Relay  `yaml:"relays" doc:"several relays in place of smtp: mails are shared out by weight, and a relay that fails is passed over until it is back"`
+	From                   string   `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
+	ReturnPath             string   `yaml:"return_path" doc:"the envelope's sender, where bounces go: {id} becomes the delivery's id, as bounce+{id}@acme.example; the address of from when empty"`
+	DKIM                   *DKIM    `yaml:"dkim" doc:"signing"`
+	DKIMSecond             *DKIM    `yaml:"dkim_second" doc:"a second signature beside dkim's: the other selector while keys are changed, or Ed25519 beside RSA"`
+	UnsubscribeURL         string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links, where ingest's /u is reached from outside; no links when empty"`
+	UnsubscribeKey         Secret   `yaml:"unsubscribe_key" doc:"what the links are sealed with, at least 16 bytes; when empty it is derived from dkim.key, and changes with it"`
+	UnsubscribeKeyPrevious Secret   `yaml:"unsubscribe_key_previous" doc:"the unsubscribe_key before, whose links still work"`
+	Mandatory              []string `yaml:"mandatory" doc:"categories that nobody can leave: their mails have no unsubscribe link"`
+	MaxAttachment          Size     `yaml:"max_attachment" doc:"the most that a mail's attachments may hold together" default:"5MiB" min:"1KiB" max:"50MiB"`
+	AllowNetworks          []string `yaml:"allow_networks" doc:"CIDRs beyond the public internet that attachments may be fetched from"`
+	Timeout                Duration `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
+}
+
+// Relay is one of several relays.
+type Relay struct {
+	SMTP   `yaml:",inline"`
+	Weight int `yaml:"weight" doc:"its share of the mails beside the other relays' weights" default:"1" min:"1" max:"1000"`
+}
+
+// Servers are the relays that mails go to: those of relays, or the one of
+// smtp.
+func (c *Email) Servers() []Relay {
+	if len(c.Relays) > 0 {
+		return c.Relays
+	}
+	return []Relay{{SMTP: c.SMTP, Weight: 1}}
+}
+
+// UnsubscribeKeys are what unsubscribe links are sealed with, and then what
+// they may have been sealed with: unsubscribe_key and the one before, or else
+// the keys of DKIM, which every process of the gateway has.
+func (c *Email) UnsubscribeKeys() (keys []Secret) {
+	candidates := []Secret{c.UnsubscribeKey, c.UnsubscribeKeyPrevious}
+	for _, d := range []*DKIM{c.DKIM, c.DKIMSecond} {
+		if d != nil {
+			candidates = append(candidates, d.Key)
+		}
+	}
+	for _, k := range candidates {
+		if k.Reveal() != "" {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 // TLSMode is how a connection to a relay is encrypted.
@@ -41,15 +84,34 @@ const (
 	TLSNone     TLSMode = "none"
 )
 
+// SMTPAuth is how to log in at a relay.
+type SMTPAuth string
+
+// The ways to log in. Auto is the best of what the relay offers, but XOAUTH2,
+// which is chosen by token_file.
+const (
+	SMTPAuthAuto        SMTPAuth = "auto"
+	SMTPAuthPlain       SMTPAuth = "plain"
+	SMTPAuthLogin       SMTPAuth = "login"
+	SMTPAuthCRAMMD5     SMTPAuth = "cram-md5"
+	SMTPAuthScramSHA256 SMTPAuth = "scram-sha-256"
+	SMTPAuthXOAuth2     SMTPAuth = "xoauth2"
+)
+
 // SMTP is one relay.
 type SMTP struct {
-	Host        string  `yaml:"host" doc:"the relay's name or address" required:"true" want:"the relay's name or address, as smtp.acme.example"`
-	Port        int     `yaml:"port" doc:"the relay's port" default:"587" min:"1" max:"65535"`
-	TLS         TLSMode `yaml:"tls" doc:"starttls, implicit or none" default:"starttls" enum:"starttls,implicit,none"`
-	Username    string  `yaml:"username" doc:"for AUTH; none when empty"`
-	Password    Secret  `yaml:"password" doc:"for AUTH"`
-	Connections int     `yaml:"connections" doc:"the most kept connections" default:"16" min:"1" max:"1000"`
-	CAFile      string  `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
+	Host               string   `yaml:"host" doc:"the relay's name or address; required in smtp, or in each of relays"`
+	Port               int      `yaml:"port" doc:"the relay's port" default:"587" min:"1" max:"65535"`
+	TLS                TLSMode  `yaml:"tls" doc:"starttls, implicit or none" default:"starttls" enum:"starttls,implicit,none"`
+	Username           string   `yaml:"username" doc:"for AUTH; none when empty"`
+	Password           Secret   `yaml:"password" doc:"for AUTH; never sent without TLS beyond this machine"`
+	Auth               SMTPAuth `yaml:"auth" doc:"auto (the best that is offered), plain, login, cram-md5, scram-sha-256 or xoauth2" default:"auto" enum:"auto,plain,login,cram-md5,scram-sha-256,xoauth2"`
+	TokenFile          string   `yaml:"token_file" doc:"file of the access token for xoauth2, in place of a password; read again at each login" path:"file"`
+	Connections        int      `yaml:"connections" doc:"the most kept connections" default:"16" min:"1" max:"1000"`
+	MailsPerConnection int      `yaml:"mails_per_connection" doc:"how many mails go over one connection before it is closed" default:"1000" min:"1" max:"1000000"`
+	CAFile             string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
+	ClientCert         string   `yaml:"client_cert" doc:"PEM file of a client certificate" path:"file"`
+	ClientKey          string   `yaml:"client_key" doc:"PEM file of its key" path:"file"`
 }
 
 // DKIM signs mail.
@@ -152,22 +214,103 @@ func (c *Email) check(r *rules) {
 	if _, err := mail.ParseAddress(c.From); err != nil && c.From != "" {
 		r.fault("channels.email.from", c.From, "is no mail address: write it as \"Acme <no-reply@acme.example>\"")
 	}
-	if c.UnsubscribeURL != "" {
-		// RFC 8058 §3.1: the one-click URI is https.
-		r.checkURL("channels.email.unsubscribe_url", c.UnsubscribeURL, "https")
-	}
-	c.SMTP.check(r)
-	if c.DKIM != nil {
-		checkKey(r, "channels.email.dkim.key", c.DKIM.Key, isDKIMKey, "is no RSA or Ed25519 private key in PEM: make one with openssl genrsa -out dkim.pem 2048")
+	c.checkReturnPath(r)
+	c.checkUnsubscribe(r)
+	c.checkRelays(r)
+	r.checkNetworks("channels.email.allow_networks", c.AllowNetworks)
+	c.DKIM.check(r, "channels.email.dkim")
+	c.DKIMSecond.check(r, "channels.email.dkim_second")
+	switch {
+	case c.DKIMSecond == nil:
+	case c.DKIM == nil:
+		r.fault("channels.email.dkim_second", "", "stands alone: write it as dkim")
+	case c.DKIM.Domain == c.DKIMSecond.Domain && c.DKIM.Selector == c.DKIMSecond.Selector:
+		r.fault("channels.email.dkim_second.selector", c.DKIMSecond.Selector, "is dkim's selector too: each key is published under its own")
 	}
 }
 
-func (c *SMTP) check(r *rules) {
+func (c *DKIM) check(r *rules, at string) {
+	if c != nil {
+		checkKey(r, at+".key", c.Key, isDKIMKey, "is no RSA or Ed25519 private key in PEM: make one with openssl genrsa -out dkim.pem 2048")
+	}
+}
+
+// checkReturnPath tries the pattern with an id in its place.
+func (c *Email) checkReturnPath(r *rules) {
+	if c.ReturnPath == "" {
+		return
+	}
+	sample := strings.ReplaceAll(c.ReturnPath, "{id}", "0-06h0fb55798unvn7agmd-1")
+	addr, err := mail.ParseAddress(sample)
+	if err != nil || addr.String() != "<"+sample+">" {
+		r.fault("channels.email.return_path", c.ReturnPath, "is no mail address: write it as bounces@acme.example, or bounce+{id}@acme.example")
+	}
+}
+
+func (c *Email) checkUnsubscribe(r *rules) {
+	for i, category := range c.Mandatory {
+		if category == "" || len(category) > 64 {
+			r.fault(fmt.Sprintf("channels.email.mandatory[%d]", i), category, "is no category: write it as security")
+		}
+	}
+	for at, key := range map[string]Secret{"unsubscribe_key": c.UnsubscribeKey, "unsubscribe_key_previous": c.UnsubscribeKeyPrevious} {
+		if n := len(key.Reveal()); n > 0 && n < minKey {
+			r.fault("channels.email."+at, "", fmt.Sprintf("has %d bytes, want %d or more: make one with openssl rand -hex 32", n, minKey))
+		}
+	}
+	if c.UnsubscribeURL == "" {
+		return
+	}
+	// RFC 8058 §3.1: the one-click URI is https.
+	r.checkURL("channels.email.unsubscribe_url", c.UnsubscribeURL, "https")
+	if len(c.UnsubscribeKeys()) == 0 {
+		r.fault("channels.email.unsubscribe_key", "", "is missing beside unsubscribe_url: set it to what openssl rand -hex 32 prints, or set dkim")
+	}
+}
+
+func (c *Email) checkRelays(r *rules) {
+	const one, several = "channels.email.smtp", "channels.email.relays"
 	switch {
-	case c.Username == "" && c.Password.Reveal() != "":
-		r.fault("channels.email.smtp.username", "", "is missing beside a password: set both for AUTH, or neither")
-	case c.Username != "" && c.Password.Reveal() == "":
-		r.fault("channels.email.smtp.password", "", "is missing beside a username: set both for AUTH, or neither")
+	case len(c.Relays) == 0:
+		c.SMTP.check(r, one)
+	case c.SMTP.Host != "":
+		r.fault(one+".host", c.SMTP.Host, "stands beside relays: move it into them, or keep one of the two")
+	}
+	for i := range c.Relays {
+		c.Relays[i].check(r, fmt.Sprintf("%s[%d]", several, i))
+	}
+}
+
+func (c *SMTP) check(r *rules, at string) {
+	if c.Host == "" {
+		r.fault(at+".host", "", "is missing: want the relay's name or address, as smtp.acme.example")
+	}
+	c.checkLogin(r, at)
+	switch {
+	case c.ClientCert != "" && c.ClientKey == "":
+		r.fault(at+".client_key", "", "is missing beside client_cert: set both, or neither")
+	case c.ClientCert == "" && c.ClientKey != "":
+		r.fault(at+".client_cert", "", "is missing beside client_key: set both, or neither")
+	}
+}
+
+func (c *SMTP) checkLogin(r *rules, at string) {
+	password, token := c.Password.Reveal() != "", c.TokenFile != ""
+	if token && c.Auth != SMTPAuthAuto && c.Auth != SMTPAuthXOAuth2 && c.Auth != "" {
+		r.fault(at+".token_file", c.TokenFile, "is for xoauth2 alone: set auth to xoauth2, or use password")
+	}
+	switch {
+	case c.Username == "" && (password || token):
+		r.fault(at+".username", "", "is missing beside a password: set both for AUTH, or neither")
+	case c.Username == "":
+	case password && token:
+		r.fault(at+".token_file", c.TokenFile, "stands beside password: keep one of them")
+	case c.Auth == SMTPAuthXOAuth2 && !token:
+		r.fault(at+".token_file", "", "is missing: xoauth2 logs in with an access token, which something else keeps fresh in this file")
+	case !password && !token:
+		r.fault(at+".password", "", "is missing beside a username: set both for AUTH, or neither")
+	case c.TLS == TLSNone && (c.Auth == SMTPAuthPlain || c.Auth == SMTPAuthLogin || token) && !isLoopback(c.Host):
+		r.fault(at+".tls", string(c.TLS), "would show the password to everybody on the way: use starttls or implicit")
 	}
 }
 
