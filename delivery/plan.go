@@ -245,6 +245,9 @@ func (p *Pipeline) refused(d *draft, found *recipients.Found, a notice.Address) 
 	if found.Profile != nil && !found.Profile.Allows(n.Category, a.Channel.Medium()) {
 		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: "the recipient does not want " + n.Category + " by " + string(a.Channel.Medium())}
 	}
+	if found.Left(a, n.Category) {
+		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: "whoever reads the address does not want " + n.Category}
+	}
 	if s, ok := found.Suppressed(a); ok {
 		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "suppressed", Detail: s.Reason}
 	}

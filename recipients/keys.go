@@ -12,9 +12,10 @@ import (
 //
 //	{namespace:partition}:u:<tenant>:<user>              string: the profile as JSON
 //	{namespace:partition}:s:<tenant>:<channel>:<address> string: the suppression as JSON
+//	{namespace:partition}:o:<tenant>:<address>           string: the categories that the address left, as JSON
 //
-// A suppression's partition follows from its channel and address in place of
-// a user, since it holds for whoever is reached there.
+// The partition of what is known of an address follows from its channel and
+// address in place of a user, since it holds for whoever is reached there.
 
 // Partitioner tells which partition holds what belongs to a user. The same
 // function must serve every room, or a user's state falls apart.
@@ -41,6 +42,13 @@ func (k keys) suppression(tenant string, channel notice.Channel, address string)
 	subject := string(channel) + ":" + address
 	p := k.partition(tenant, subject)
 	return p, k.tag(p) + "s:" + escape(tenant) + ":" + subject
+}
+
+// optOuts is the key of what a mail address has left, and its partition: the
+// one of its suppression. The address is one that normalise has made.
+func (k keys) optOuts(tenant, address string) (partition int, key string) {
+	p := k.partition(tenant, string(notice.ChannelEmail)+":"+address)
+	return p, k.tag(p) + "o:" + escape(tenant) + ":" + address
 }
 
 // escape keeps the colon that ends a tenant from being mistaken for one

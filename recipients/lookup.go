@@ -22,6 +22,7 @@ type Found struct {
 	Profile    *Profile // nil when there is none
 	Err        error    // the stored profile cannot be read, which is nobody else's trouble
 	suppressed map[target]Suppression
+	left       map[target]optOuts
 }
 
 // target is an address as suppressions know it.
@@ -96,6 +97,7 @@ func hasMedium(addresses []notice.Address, m notice.Medium) bool {
 
 func (s *Store) wantSuppression(b *bulk, tenant string, a notice.Address, found *Found) {
 	t := targetOf(a)
+	s.wantOptOuts(b, tenant, t, found)
 	p, key := s.keys.suppression(tenant, t.channel, t.address)
 	b.want(p, key, func(stored string) {
 		if found.suppressed == nil {
