@@ -1,12 +1,15 @@
-// Package queuetest starts real redis-servers for tests: each on a port of
-// its own, in a folder of its own, gone when the test ends, however it ends.
+// Package queuetest starts real redis-servers for tests: single ones, a master
+// that Sentinels watch, and a cluster; each on ports of its own, in folders of
+// its own, gone when the test ends, however it ends.
 package queuetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,8 +25,9 @@ type Server struct {
 	Addr string // host:port
 	Dir  string // its working folder
 
-	t      testing.TB
+	t      testing.TB // who is told of a fault
 	args   []string
+	conf   string // its configuration file, for a Sentinel; empty for none
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended
 }
@@ -64,10 +68,7 @@ func (s *Server) Restart() {
 // does not.
 func (s *Server) run() bool {
 	s.t.Helper()
-	_, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
-		"--maxmemory-policy", "noeviction", "--loglevel", "warning"}, s.args...)
-	cmd := exec.Command("redis-server", args...)
+	cmd := exec.Command("redis-server", s.arguments()...)
 	// A test that is killed must not leave its server behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -82,10 +83,24 @@ func (s *Server) run() bool {
 	return s.awaitPong()
 }
 
+func (s *Server) arguments() []string {
+	_, port, _ := net.SplitHostPort(s.Addr)
+	if s.conf != "" {
+		return []string{s.conf, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", s.Dir}
+	}
+	args := []string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no",
+		"--maxmemory-policy", "noeviction", "--loglevel", "warning"}
+	if slices.Contains(s.args, "--cluster-enabled") && !slices.Contains(s.args, "--cluster-port") {
+		// The bus would take the port plus 10,000, which may be no port at all.
+		_, bus, _ := net.SplitHostPort(freeAddr(s.t))
+		args = append(args, "--cluster-port", bus)
+	}
+	return append(args, s.args...)
+}
+
 func (s *Server) awaitPong() bool {
 	s.t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
+	c := s.connect()
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -108,12 +123,39 @@ func (s *Server) awaitPong() bool {
 // Client connects to the server, with no retries of its own: a test that cuts
 // the connection wants to see what its subject does about it.
 func (s *Server) Client() *redis.Client {
-	c := redis.NewClient(&redis.Options{
-		Addr: s.Addr, MaxRetries: -1, ContextTimeoutEnabled: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	c := s.connect()
 	s.t.Cleanup(func() { c.Close() })
 	return c
+}
+
+func (s *Server) connect() *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+}
+
+// do runs one command on the server, for tests' own business.
+func (s *Server) do(args ...any) (any, error) {
+	c := s.connect()
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	got, err := c.Do(ctx, args...).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("%v on %s: %w", args, s.Addr, err)
+	}
+	return got, nil
+}
+
+// must is do for what cannot fail but for a fault of the test's.
+func (s *Server) must(args ...any) any {
+	s.t.Helper()
+	got, err := s.do(args...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return got
 }
 
 // URL is the server's address as the configuration spells it.
