@@ -4,6 +4,7 @@
 //
 //	inbox.go    inbox entries → admissions
 //	plan.go     events → deliveries
+//	direct.go   events that are one delivery → their channel's sender
 //	send.go     one delivery: render, permit, send
 //	outcome.go  results → transitions, a pure function
 //	settle.go   transitions → the queue, in batches
@@ -85,8 +86,15 @@ type Options struct {
 	Grace      time.Duration           // how long a stop waits for sends in flight
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
-	Now        func() time.Time                  // nil: time.Now
-	Jitter     func(time.Duration) time.Duration // nil: uniform from 0; for tests
+	// Holds are the channels with on_unknown: hold, whoever serves them; those
+	// of Channels need not be named. Their deliveries always go by the stream.
+	Holds map[notice.Channel]bool
+	// Patience is how long planning waits for room in a channel that it can
+	// hand a delivery to without writing it to the channel's stream. 0: 100 ms;
+	// negative: everything goes by the stream.
+	Patience time.Duration
+	Now      func() time.Time                  // nil: time.Now
+	Jitter   func(time.Duration) time.Duration // nil: uniform from 0; for tests
 }
 
 // Pipeline works the queue until it is told to stop.
@@ -108,6 +116,9 @@ func New(o Options) *Pipeline {
 	}
 	if o.Jitter == nil {
 		o.Jitter = func(most time.Duration) time.Duration { return rand.N(most + 1) }
+	}
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
 	}
 	p := &Pipeline{Options: o, held: newHeld(), wake: make(chan time.Time, 1)}
 	p.metrics = newMetrics(o.Metrics, o.Channels)

@@ -35,7 +35,7 @@ func count(t *testing.T, l *lanes, n int) (got [3]int) {
 		if next == nil {
 			t.Fatalf("nothing to take after %d of %d", i, n)
 		}
-		got[next.Payload[0]]++
+		got[next.lease.Payload[0]]++
 	}
 	return got
 }
@@ -67,8 +67,8 @@ func TestWhatIsUrgentOvertakesWhatWaits(t *testing.T) {
 	l := filled(512, 0, 50, 50)
 	count(t, l, 10)
 	l.put(0, leases(0, 1))
-	if got := l.take(); got.Payload[0] != 0 {
-		t.Errorf("lane %d went before the critical one", got.Payload[0])
+	if got := l.take(); got.lease.Payload[0] != 0 {
+		t.Errorf("lane %d went before the critical one", got.lease.Payload[0])
 	}
 }
 
@@ -78,7 +78,7 @@ func TestALaneKeepsItsOrder(t *testing.T) {
 	l.put(1, want[:2])
 	l.put(1, want[2:])
 	for i := range want {
-		if got := l.take(); got != want[i] {
+		if got := l.take(); got.lease != want[i] {
 			t.Fatalf("the entry taken at %d is not the one put at %d", i, i)
 		}
 	}
@@ -152,7 +152,7 @@ func TestEveryEntryIsTakenOnceByManyWorkers(t *testing.T) {
 			for l.await() {
 				if next := l.take(); next != nil {
 					mu.Lock()
-					taken[next]++
+					taken[next.lease]++
 					mu.Unlock()
 					left.Done()
 				}

@@ -96,19 +96,20 @@ func (k *keeper) everyOneDelivered() (sent, twice int) {
 }
 
 func TestNothingIsLostWhenRedisDiesInTheMiddle(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, retry: quick(), jitter: soon, visibility: 2 * time.Second})
-	w.webhook.script(takes(5 * time.Millisecond))
-	w.start("c1")
-	w.start("c2")
-	k := w.keepAdmitting(200, func(i int) {
-		if i == 60 || i == 120 {
-			w.server.Kill()
-			w.server.Restart()
-		}
+	bothWays(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, retry: quick(), jitter: soon, visibility: 2 * time.Second}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.webhook.script(takes(5 * time.Millisecond))
+		w.start("c1")
+		w.start("c2")
+		k := w.keepAdmitting(200, func(i int) {
+			if i == 60 || i == 120 {
+				w.server.Kill()
+				w.server.Restart()
+			}
+		})
+		sent, twice := k.everyOneDelivered()
+		t.Logf("%d deliveries over two deaths of Redis, %d of them sent again under the same id", sent, twice)
 	})
-	sent, twice := k.everyOneDelivered()
-	t.Logf("%d deliveries over two deaths of Redis, %d of them sent again under the same id", sent, twice)
 }
 
 func TestNothingIsLostWhenRedisFreezes(t *testing.T) {
@@ -128,49 +129,51 @@ func TestNothingIsLostWhenRedisFreezes(t *testing.T) {
 }
 
 func TestTheGroupsMayBeDestroyedWhileWorkGoesOn(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{retry: quick(), jitter: soon, visibility: 10 * time.Second})
-	w.webhook.script(takes(5 * time.Millisecond))
-	w.start("c1")
-	k := w.keepAdmitting(150, func(i int) {
-		if i == 75 {
-			for _, key := range w.rdb.Keys(context.Background(), "*:normal").Val() {
-				w.rdb.XGroupDestroy(context.Background(), key, "carillon")
+	bothWays(t, setup{retry: quick(), jitter: soon, visibility: 10 * time.Second}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.webhook.script(takes(5 * time.Millisecond))
+		w.start("c1")
+		k := w.keepAdmitting(150, func(i int) {
+			if i == 75 {
+				for _, key := range w.rdb.Keys(context.Background(), "*:normal").Val() {
+					w.rdb.XGroupDestroy(context.Background(), key, "carillon")
+				}
 			}
+		})
+		_, twice := k.everyOneDelivered()
+		t.Logf("%d deliveries sent again under the same id", twice)
+		if twice > w.setup.slots {
+			t.Errorf("%d deliveries were sent twice, more than can have been in flight", twice)
 		}
 	})
-	_, twice := k.everyOneDelivered()
-	t.Logf("%d deliveries sent again under the same id", twice)
-	if twice > w.setup.slots {
-		t.Errorf("%d deliveries were sent twice, more than can have been in flight", twice)
-	}
 }
 
 // A group that is made anew hands out all that is on its stream, what is being
 // sent and what waits for a slot included.
 func TestAGroupThatIsMadeAnewHasNothingSentTwice(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{jitter: soon})
-	release := make(chan struct{})
-	w.webhook.script(hangs(release))
-	consumer := w.start("c1")
-	ids := w.admitMany(12)
-	consumer.sending(w.setup.slots)
-	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
-	for _, key := range w.rdb.Keys(t.Context(), "*webhook:normal").Val() {
-		w.rdb.XGroupDestroy(t.Context(), key, "carillon")
-	}
-	w.await("all leased again", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
-	close(release)
-	for _, id := range ids {
-		w.ended(id)
-	}
-	w.nothingLeft()
-	for id, n := range w.webhook.all() {
-		if n != 1 {
-			t.Errorf("%s was sent %d times", id, n)
+	bothWays(t, setup{jitter: soon}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		release := make(chan struct{})
+		w.webhook.script(hangs(release))
+		consumer := w.start("c1")
+		ids := w.admitMany(12)
+		consumer.sending(w.setup.slots)
+		w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+		for _, key := range w.workStreams() {
+			w.rdb.XGroupDestroy(t.Context(), key, "carillon")
 		}
-	}
+		w.await("all leased again", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+		close(release)
+		for _, id := range ids {
+			w.ended(id)
+		}
+		w.nothingLeft()
+		for id, n := range w.webhook.all() {
+			if n != 1 {
+				t.Errorf("%s was sent %d times", id, n)
+			}
+		}
+	})
 }
 
 func TestTheScriptCacheMayBeFlushedWhileWorkGoesOn(t *testing.T) {
@@ -191,64 +194,66 @@ func TestTheScriptCacheMayBeFlushedWhileWorkGoesOn(t *testing.T) {
 // A consumer that could not renew its leases while Redis was away took them
 // over from itself when it was back, and sent again what it was still sending.
 func TestAnOutageLongerThanTheVisibilityMakesNobodySendTwice(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, jitter: soon, visibility: 3 * time.Second})
-	release := make(chan struct{})
-	w.webhook.script(hangs(release))
-	consumer := w.start("c1")
-	ids := w.admitMany(12)
-	consumer.sending(w.setup.slots)
-	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
-	w.server.Kill()
-	<-time.After(w.setup.visibility + 200*time.Millisecond) // the outage itself
-	w.server.Restart()
-	w.await("leases renewed", func() bool { return w.longestIdle() < w.setup.visibility/3 })
-	close(release)
-	for _, id := range ids {
-		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
-			t.Errorf("ended as %+v", r)
+	bothWays(t, setup{redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, jitter: soon, visibility: 3 * time.Second}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		release := make(chan struct{})
+		w.webhook.script(hangs(release))
+		consumer := w.start("c1")
+		ids := w.admitMany(12)
+		consumer.sending(w.setup.slots)
+		w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+		w.server.Kill()
+		<-time.After(w.setup.visibility + 200*time.Millisecond) // the outage itself
+		w.server.Restart()
+		w.await("leases renewed", func() bool { return w.longestIdle() < w.setup.visibility/3 })
+		close(release)
+		for _, id := range ids {
+			if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+				t.Errorf("ended as %+v", r)
+			}
 		}
-	}
-	for id, n := range w.webhook.all() {
-		if n != 1 {
-			t.Errorf("%s was sent %d times", id, n)
+		for id, n := range w.webhook.all() {
+			if n != 1 {
+				t.Errorf("%s was sent %d times", id, n)
+			}
 		}
-	}
-	w.nothingLeft()
+		w.nothingLeft()
+	})
 }
 
 // Whatever made a consumer late with its renewals, what it holds it goes on
 // with: it does not take it over from itself.
 func TestAConsumerTakesNothingOverFromItself(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{jitter: soon, visibility: 6 * time.Second})
-	release := make(chan struct{})
-	w.webhook.script(hangs(release))
-	consumer := w.start("c1")
-	ids := w.admitMany(12)
-	consumer.sending(w.setup.slots)
-	w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
-	for _, e := range w.leased() {
-		w.rdb.Do(t.Context(), "XCLAIM", e.stream, "carillon", "c1", 0, e.ID, "IDLE", time.Hour.Milliseconds(), "JUSTID")
-	}
-	w.await("a look for what dead consumers left", func() bool {
-		return slices.ContainsFunc(w.leased(), func(e leased) bool { return e.RetryCount > 1 })
+	bothWays(t, setup{jitter: soon, visibility: 6 * time.Second}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		release := make(chan struct{})
+		w.webhook.script(hangs(release))
+		consumer := w.start("c1")
+		ids := w.admitMany(12)
+		consumer.sending(w.setup.slots)
+		w.await("the rest leased", func() bool { return pendingDeliveries(w) == int64(len(ids)) })
+		for _, e := range w.leased() {
+			w.rdb.Do(t.Context(), "XCLAIM", e.stream, "carillon", "c1", 0, e.ID, "IDLE", time.Hour.Milliseconds(), "JUSTID")
+		}
+		w.await("a look for what dead consumers left", func() bool {
+			return slices.ContainsFunc(w.leased(), func(e leased) bool { return e.RetryCount > 1 })
+		})
+		close(release)
+		for _, id := range ids {
+			if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+				t.Errorf("ended as %+v", r)
+			}
+		}
+		w.nothingLeft()
+		for id, n := range w.webhook.all() {
+			if n != 1 {
+				t.Errorf("%s was sent %d times", id, n)
+			}
+		}
 	})
-	close(release)
-	for _, id := range ids {
-		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
-			t.Errorf("ended as %+v", r)
-		}
-	}
-	w.nothingLeft()
-	for id, n := range w.webhook.all() {
-		if n != 1 {
-			t.Errorf("%s was sent %d times", id, n)
-		}
-	}
 }
 
-// leased is one webhook delivery that some consumer holds.
+// leased is one webhook delivery, or its event, that some consumer holds.
 type leased struct {
 	redis.XPendingExt
 	stream string
@@ -256,7 +261,7 @@ type leased struct {
 
 func (w *world) leased() (out []leased) {
 	ctx := context.Background()
-	for _, key := range w.rdb.Keys(ctx, "*webhook:*").Val() {
+	for _, key := range w.workStreams() {
 		args := &redis.XPendingExtArgs{Stream: key, Group: "carillon", Start: "-", End: "+", Count: 100}
 		for _, e := range w.rdb.XPendingExt(ctx, args).Val() {
 			out = append(out, leased{e, key})
@@ -277,42 +282,43 @@ func (w *world) longestIdle() (longest time.Duration) {
 // A consumer that was cut off, or stood still, for longer than the visibility
 // sent what another one had taken over from it in the meantime.
 func TestAConsumerThatWasCutOffSendsNothingThatAnotherHasTakenOver(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{visibility: 500 * time.Millisecond, slots: 1, jitter: soon})
-	release := make(chan struct{})
-	var line atomic.Bool // cut
-	client := redis.NewClient(&redis.Options{Addr: w.server.Addr, PoolSize: 64, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := new(net.Dialer).DialContext(ctx, network, addr)
-			return &cuttable{c, &line}, err
-		}})
-	t.Cleanup(func() { client.Close() })
-	cutOff := w.openQueue(client)
-	w.webhook.script(hangs(release))
-	first := w.start("c1", func(o *delivery.Options) { o.Queue = cutOff })
-	ids := w.admitMany(8)
-	first.sending(1)
-	w.await("the rest leased", func() bool { return heldBy(w, "c1") == int64(len(ids)) })
+	bothWays(t, setup{visibility: 500 * time.Millisecond, slots: 1, jitter: soon}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		release := make(chan struct{})
+		var line atomic.Bool // cut
+		client := redis.NewClient(&redis.Options{Addr: w.server.Addr, PoolSize: 64, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+			Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return &cuttable{c, &line}, err
+			}})
+		t.Cleanup(func() { client.Close() })
+		cutOff := w.openQueue(client)
+		w.webhook.script(hangs(release))
+		first := w.start("c1", func(o *delivery.Options) { o.Queue = cutOff })
+		ids := w.admitMany(8)
+		first.sending(1)
+		w.await("the rest leased", func() bool { return heldBy(w, "c1") == int64(len(ids)) })
 
-	line.Store(true)
-	w.webhook.script(nil)
-	w.start("c2")
-	for _, id := range ids {
-		w.ended(id)
-	}
-	line.Store(false)
-	close(release)
-	first.sending(0)
-	w.nothingLeft()
-	first.stop()
-	twice := 0
-	for _, n := range w.webhook.all() {
-		twice += n - 1
-	}
-	if twice != 1 {
-		t.Errorf("%d deliveries were sent again, want only the one that was being sent at the cut", twice)
-	}
+		line.Store(true)
+		w.webhook.script(nil)
+		w.start("c2")
+		for _, id := range ids {
+			w.ended(id)
+		}
+		line.Store(false)
+		close(release)
+		first.sending(0)
+		w.nothingLeft()
+		first.stop()
+		twice := 0
+		for _, n := range w.webhook.all() {
+			twice += n - 1
+		}
+		if twice != 1 {
+			t.Errorf("%d deliveries were sent again, want only the one that was being sent at the cut", twice)
+		}
+	})
 }
 
 // cuttable is a connection that takes nothing more while the line is cut.

@@ -31,7 +31,7 @@ func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
 	for range planners {
 		planning.Go(func() {
 			for leases := range batches {
-				p.planBatch(workCtx, leases)
+				p.planBatch(workCtx, lane, leases)
 			}
 		})
 	}
@@ -49,7 +49,7 @@ func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
 // planBatch plans leased events. Every step may be made again, so each is
 // tried until Redis answers; when a stop comes first, the leases run out and
 // another consumer plans them.
-func (p *Pipeline) planBatch(ctx context.Context, leases []*queue.Lease) {
+func (p *Pipeline) planBatch(ctx context.Context, lane notice.Lane, leases []*queue.Lease) {
 	drafts := p.drafts(leases)
 	var found []recipients.Found
 	err := p.persist(ctx, "looking recipients up", func() (err error) {
@@ -62,15 +62,15 @@ func (p *Pipeline) planBatch(ctx context.Context, leases []*queue.Lease) {
 		}
 		err = p.persist(ctx, "deciding caps", func() error { return p.cap(ctx, drafts) })
 	}
-	if err == nil {
-		err = p.persist(ctx, "planning", func() error { return p.Queue.Plan(ctx, planned(drafts)) })
-	}
-	for _, d := range drafts {
-		p.held.drop(d.lease)
-		if err == nil {
-			p.observe(d)
+	if err != nil {
+		for _, d := range drafts {
+			p.held.drop(d.lease)
 		}
+		return
 	}
+	offers, written := p.offerings(drafts)
+	p.write(ctx, written)
+	p.write(ctx, p.handOver(ctx, lane, offers))
 }
 
 // draft is an event on its way to becoming deliveries.
@@ -85,6 +85,8 @@ type draft struct {
 	allowed []int                  // indices into out that may start, as far as is decided
 	hours   *recipients.QuietHours // that it must keep; nil: none
 	zone    *time.Location         // of hours
+
+	suspected bool // its delivery is marked as one that may have been sent
 }
 
 // drafts decodes what was leased. An event that cannot be read was written by
@@ -411,9 +413,9 @@ func (d *draft) answer(i int, a throttle.Answer) (again bool) {
 	return false
 }
 
-// planned ends what would start only after it has expired, and hands the
-// drafts to the queue.
-func planned(drafts []*draft) []*queue.Planned {
+// planned ends what would start only after it has expired, and says what the
+// queue is to write.
+func (p *Pipeline) planned(drafts []*draft) []*queue.Planned {
 	out := make([]*queue.Planned, len(drafts))
 	for k, d := range drafts {
 		for _, i := range d.allowed {
@@ -422,6 +424,7 @@ func planned(drafts []*draft) []*queue.Planned {
 				d.end(i, notice.StatusExpired, pd.Why.Code, "it expires before it may go")
 			}
 		}
+		p.mayBeSent(d)
 		out[k] = &queue.Planned{Lease: d.lease, Event: &d.event, Deliveries: d.out, Note: d.note}
 	}
 	return out

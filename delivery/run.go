@@ -17,7 +17,7 @@ import (
 //	inbox ─► admit
 //	3 × events reader ─► planner
 //	channel × (3 × reader ─► lanes ─► workers) ─► settlers
-//	promoter, renewer, tidier
+//	promoter, renewer, tidier, sweeper
 func (p *Pipeline) Run(ctx context.Context) {
 	sendCtx, endSends := context.WithCancel(context.Background())
 	defer endSends()
@@ -39,6 +39,7 @@ func (p *Pipeline) Run(ctx context.Context) {
 	tending.Go(func() { p.promoteLoop(ctx) })
 	tending.Go(func() { p.renewLoop(settleCtx) })
 	tending.Go(func() { p.tidyLoop(ctx) })
+	tending.Go(func() { p.sweepLoop(ctx, settleCtx) })
 
 	<-ctx.Done()
 	defer time.AfterFunc(p.Grace, endSends).Stop()
@@ -86,12 +87,15 @@ func (p *Pipeline) finisher(ctx context.Context, settle *settler) func(*queue.Se
 // nobody has begun.
 func (p *Pipeline) closeLanes() (rest []*queue.Lease) {
 	for _, s := range p.senders {
-		rest = append(rest, s.lanes.close()...)
+		for _, t := range s.lanes.close() {
+			rest = append(rest, t.lease)
+		}
 	}
 	return rest
 }
 
-// handBack returns deliveries that were leased and not begun.
+// handBack returns what was leased and not begun: deliveries, and the events of
+// those that were handed over.
 func (p *Pipeline) handBack(leases []*queue.Lease) {
 	if len(leases) == 0 {
 		return

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -24,7 +25,8 @@ type sender struct {
 	p       *Pipeline
 	channel notice.Channel
 	lanes   *lanes
-	turn    sync.Mutex // whoever holds it takes the next delivery
+	turn    sync.Mutex                // whoever holds it takes the next delivery
+	slow    atomic.Pointer[time.Time] // until when planners do not wait for it; nil: they may
 
 	mu     sync.Mutex
 	broken string // what the provider said of our credential; empty when it is taken
@@ -41,12 +43,12 @@ func newSender(p *Pipeline, c Channel) *sender {
 // ctx ends the waiting, sendCtx what is being sent.
 func (s *sender) work(ctx, sendCtx context.Context) {
 	for {
-		l := s.next(ctx)
-		if l == nil {
+		t := s.next(ctx)
+		if t == nil {
 			return
 		}
-		if s.p.stillOurs(ctx, l) {
-			s.p.finish(s.deliver(sendCtx, l))
+		if s.p.stillOurs(ctx, t.lease) {
+			s.p.finish(s.deliver(sendCtx, t))
 		}
 		s.Slots.Release(1)
 	}
@@ -56,7 +58,7 @@ func (s *sender) work(ctx, sendCtx context.Context) {
 // the delivery whose turn it is: what is urgent overtakes what waits for the
 // channel. It returns nil when it is time to stop. One worker waits at a time,
 // so no permit is taken for nothing.
-func (s *sender) next(ctx context.Context) *queue.Lease {
+func (s *sender) next(ctx context.Context) *task {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	if !s.lanes.await() {
@@ -69,38 +71,48 @@ func (s *sender) next(ctx context.Context) *queue.Lease {
 		s.Slots.Release(1)
 		return nil
 	}
-	l := s.lanes.take()
-	if l == nil {
+	t := s.lanes.take()
+	if t == nil {
 		s.Slots.Release(1)
 	}
-	return l
+	return t
 }
 
-// deliver makes one attempt and says what follows from it. A panic, of a
-// template or an adapter, is an attempt that failed.
-func (s *sender) deliver(ctx context.Context, l *queue.Lease) (out *queue.Settlement) {
-	d, err := readDelivery(l.Payload)
-	if err != nil {
-		return s.unreadable(l, err)
+// deliver works a delivery, and says what is to be committed for it.
+func (s *sender) deliver(ctx context.Context, t *task) *queue.Settlement {
+	if t.direct != nil {
+		settled := s.attempt(ctx, t.lease, &t.direct.draft.out[0].Delivery)
+		settled.Planned = t.direct.draft.now
+		return settled
 	}
+	d, err := readDelivery(t.lease.Payload)
+	if err != nil {
+		return s.unreadable(t.lease, err)
+	}
+	return s.attempt(ctx, t.lease, &d)
+}
+
+// attempt makes one attempt and says what follows from it. A panic, of a
+// template or an adapter, is an attempt that failed.
+func (s *sender) attempt(ctx context.Context, l *queue.Lease, d *notice.Delivery) (out *queue.Settlement) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.p.Log.Error("a panic while sending", "delivery", d.ID, "channel", s.channel, "panic", r, "stack", string(debug.Stack()))
-			out = s.follow(l, &d, channels.Result{Verdict: channels.Retry, Code: "panic", Err: errPanic})
+			out = s.follow(l, d, channels.Result{Verdict: channels.Retry, Code: "panic", Err: errPanic})
 		}
 	}()
 	now := s.p.Now()
-	if settled := s.beforeSend(l, &d, now); settled != nil {
+	if settled := s.beforeSend(l, d, now); settled != nil {
 		return settled
 	}
-	m, note, err := s.message(&d, now)
+	m, note, err := s.message(d, now)
 	if err != nil {
-		return s.buried(l, &d, now, "render", err)
+		return s.buried(l, d, now, "render", err)
 	}
 	result := s.Adapter.Send(ctx, m)
 	answered := s.p.Now()
 	s.p.metrics.send.WithLabelValues(string(s.channel)).Observe(answered.Sub(now).Seconds())
-	settled := s.follow(l, &d, result)
+	settled := s.follow(l, d, result)
 	if note != "" {
 		settled.Entry.Detail = join(note, settled.Entry.Detail)
 	}

@@ -22,121 +22,125 @@ import (
 var errProvider = errors.New("the provider's words")
 
 func TestADeliveryIsRetriedByTheScheduleThenDeadThenRedriven(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	consumer := w.start("c1")
-	w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503", Err: errProvider})
-	id := w.admit(to("https://a.example/hook"))
-	for i, wait := range w.setup.retry.Schedule {
-		d := w.retrying(id, 1, i+1)
-		last := d.Timeline[len(d.Timeline)-1]
-		if got := last.Until.Sub(last.At); got != wait.Std() || last.Code != "503" || last.Detail != errProvider.Error() {
-			t.Errorf("attempt %d waits %v after %q %q, want %v", i+1, got, last.Code, last.Detail, wait)
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		consumer := w.start("c1")
+		w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503", Err: errProvider})
+		id := w.admit(to("https://a.example/hook"))
+		for i, wait := range w.setup.retry.Schedule {
+			d := w.retrying(id, 1, i+1)
+			last := d.Timeline[len(d.Timeline)-1]
+			if got := last.Until.Sub(last.At); got != wait.Std() || last.Code != "503" || last.Detail != errProvider.Error() {
+				t.Errorf("attempt %d waits %v after %q %q, want %v", i+1, got, last.Code, last.Detail, wait)
+			}
+			w.clock.Advance(wait.Std())
 		}
-		w.clock.Advance(wait.Std())
-	}
-	if d := w.became(id, 1, notice.StatusDead); d.Attempt != 3 || len(w.webhook.sent(id)) != 3 {
-		t.Errorf("dead after %d attempts, %d sends, want 3", d.Attempt, len(w.webhook.sent(id)))
-	}
-	dead, _, err := w.queue.DeadList(t.Context(), queue.DeadFilter{Tenant: "acme"})
-	if err != nil || len(dead) != 1 || dead[0].ID != id+"-1" || dead[0].Reason != "attempts" || dead[0].Detail != errProvider.Error() {
-		t.Fatalf("dead letters %+v, %v", dead, err)
-	}
-	w.webhook.script(nil)
-	if n, err := w.queue.Redrive(t.Context(), "acme", dead[0].ID); n != 1 || err != nil {
-		t.Fatalf("redriven %d, %v", n, err)
-	}
-	w.became(id, 1, notice.StatusDelivered)
-	sent := w.webhook.sent(id)
-	if got := []int{sent[0].Attempt, sent[1].Attempt, sent[2].Attempt, sent[3].Attempt}; len(sent) != 4 || !slices.Equal(got, []int{1, 2, 3, 1}) {
-		t.Errorf("attempts %v of %d sends", got, len(sent))
-	}
-	w.nothingLeft()
-	if got := consumer.metric("carillon_retries_total", "channel", "webhook"); got != 2 {
-		t.Errorf("counted %v retries, want 2", got)
-	}
+		if d := w.became(id, 1, notice.StatusDead); d.Attempt != 3 || len(w.webhook.sent(id)) != 3 {
+			t.Errorf("dead after %d attempts, %d sends, want 3", d.Attempt, len(w.webhook.sent(id)))
+		}
+		dead, _, err := w.queue.DeadList(t.Context(), queue.DeadFilter{Tenant: "acme"})
+		if err != nil || len(dead) != 1 || dead[0].ID != id+"-1" || dead[0].Reason != "attempts" || dead[0].Detail != errProvider.Error() {
+			t.Fatalf("dead letters %+v, %v", dead, err)
+		}
+		w.webhook.script(nil)
+		if n, err := w.queue.Redrive(t.Context(), "acme", dead[0].ID); n != 1 || err != nil {
+			t.Fatalf("redriven %d, %v", n, err)
+		}
+		w.became(id, 1, notice.StatusDelivered)
+		sent := w.webhook.sent(id)
+		if got := []int{sent[0].Attempt, sent[1].Attempt, sent[2].Attempt, sent[3].Attempt}; len(sent) != 4 || !slices.Equal(got, []int{1, 2, 3, 1}) {
+			t.Errorf("attempts %v of %d sends", got, len(sent))
+		}
+		w.nothingLeft()
+		if got := consumer.metric("carillon_retries_total", "channel", "webhook"); got != 2 {
+			t.Errorf("counted %v retries, want 2", got)
+		}
+	})
 }
 
 func TestARetryAfterIsObeyed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	w.start("c1")
-	w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503", RetryAfter: 77 * time.Second}, channels.Result{Verdict: channels.Sent})
-	id := w.admit(to("https://a.example/hook"))
-	d := w.retrying(id, 1, 1)
-	asked := d.Timeline[len(d.Timeline)-1]
-	if got := asked.Until.Sub(asked.At); got != 77*time.Second {
-		t.Fatalf("waits %v, want the 77 s that the provider asked for", got)
-	}
-	w.clock.Advance(77 * time.Second)
-	r := w.ended(id)
-	last := r.Deliveries[0].Timeline[len(r.Deliveries[0].Timeline)-1]
-	if last.Status != notice.StatusDelivered || last.At.Before(asked.Until) || last.At.After(asked.Until.Add(5*time.Second)) {
-		t.Errorf("%s %v after the moment asked for", last.Status, last.At.Sub(asked.Until))
-	}
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.start("c1")
+		w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503", RetryAfter: 77 * time.Second}, channels.Result{Verdict: channels.Sent})
+		id := w.admit(to("https://a.example/hook"))
+		d := w.retrying(id, 1, 1)
+		asked := d.Timeline[len(d.Timeline)-1]
+		if got := asked.Until.Sub(asked.At); got != 77*time.Second {
+			t.Fatalf("waits %v, want the 77 s that the provider asked for", got)
+		}
+		w.clock.Advance(77 * time.Second)
+		r := w.ended(id)
+		last := r.Deliveries[0].Timeline[len(r.Deliveries[0].Timeline)-1]
+		if last.Status != notice.StatusDelivered || last.At.Before(asked.Until) || last.At.After(asked.Until.Add(5*time.Second)) {
+			t.Errorf("%s %v after the moment asked for", last.Status, last.At.Sub(asked.Until))
+		}
+	})
 }
 
 func TestAThrottledHostHoldsUpNoOtherHost(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	consumer := w.start("c1")
-	w.webhook.script(func(_ context.Context, m channels.Message) channels.Result {
-		if strings.Contains(m.Address.To, "//busy.example/") && w.clock.Now().Before(w.setup.at.Add(30*time.Second)) {
-			return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: 30 * time.Second, Code: "429"}
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		consumer := w.start("c1")
+		w.webhook.script(func(_ context.Context, m channels.Message) channels.Result {
+			if strings.Contains(m.Address.To, "//busy.example/") && w.clock.Now().Before(w.setup.at.Add(30*time.Second)) {
+				return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: 30 * time.Second, Code: "429"}
+			}
+			return channels.Result{Verdict: channels.Sent, Code: "200"}
+		})
+		first := w.admit(to("https://busy.example/1"))
+		w.became(first, 1, notice.StatusDeferred)
+		second := w.admit(to("https://busy.example/2"))
+		d := w.became(second, 1, notice.StatusDeferred)
+		if code := d.Timeline[len(d.Timeline)-1].Code; code != "paused" || len(w.webhook.sent(second)) != 0 {
+			t.Errorf("deferred by %q after %d sends, want it put off without asking the host", code, len(w.webhook.sent(second)))
 		}
-		return channels.Result{Verdict: channels.Sent, Code: "200"}
+		if got := statuses(w.ended(w.admit(to("https://idle.example/"))))[0]; got != "delivered 200" {
+			t.Errorf("another host's delivery ended as %s", got)
+		}
+		w.clock.Advance(time.Minute)
+		for _, id := range []string{first, second} {
+			if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+				t.Errorf("ended as %+v, want it delivered with the first attempt", r)
+			}
+		}
+		if got := consumer.metric("carillon_throttled_total", "scope", "address", "action", "pause"); got != 1 {
+			t.Errorf("counted %v pauses, want 1", got)
+		}
 	})
-	first := w.admit(to("https://busy.example/1"))
-	w.became(first, 1, notice.StatusDeferred)
-	second := w.admit(to("https://busy.example/2"))
-	d := w.became(second, 1, notice.StatusDeferred)
-	if code := d.Timeline[len(d.Timeline)-1].Code; code != "paused" || len(w.webhook.sent(second)) != 0 {
-		t.Errorf("deferred by %q after %d sends, want it put off without asking the host", code, len(w.webhook.sent(second)))
-	}
-	if got := statuses(w.ended(w.admit(to("https://idle.example/"))))[0]; got != "delivered 200" {
-		t.Errorf("another host's delivery ended as %s", got)
-	}
-	w.clock.Advance(time.Minute)
-	for _, id := range []string{first, second} {
-		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
-			t.Errorf("ended as %+v, want it delivered with the first attempt", r)
-		}
-	}
-	if got := consumer.metric("carillon_throttled_total", "scope", "address", "action", "pause"); got != 1 {
-		t.Errorf("counted %v pauses, want 1", got)
-	}
 }
 
 func TestABrokenCredentialPausesTheChannelAndDropsNothing(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	consumer := w.start("c1")
-	w.webhook.results(channels.Result{Verdict: channels.Broken, Code: "403", Err: errProvider})
-	var ids []string
-	for range 6 {
-		ids = append(ids, w.admit(to("https://a.example/hook")))
-	}
-	w.await("the pause", func() bool { return consumer.Paused()[notice.ChannelWebhook] != "" })
-	if why := consumer.Paused()[notice.ChannelWebhook]; why != "403: "+errProvider.Error() {
-		t.Errorf("paused because of %q", why)
-	}
-	mail := toUser("", notice.MediumEmail)
-	mail.To.Email = "ada@example.com"
-	if got := statuses(w.ended(w.admit(mail)))[0]; got != "delivered 200" {
-		t.Errorf("another channel's delivery ended as %s", got)
-	}
-	w.webhook.script(nil)
-	w.clock.Advance(20 * time.Second)
-	consumer.slots[notice.ChannelWebhook].Release(0) // lets whoever waits look at the clock again
-	for _, id := range ids {
-		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
-			t.Errorf("ended as %+v, want it delivered with the first attempt", r)
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		consumer := w.start("c1")
+		w.webhook.results(channels.Result{Verdict: channels.Broken, Code: "403", Err: errProvider})
+		var ids []string
+		for range 6 {
+			ids = append(ids, w.admit(to("https://a.example/hook")))
 		}
-	}
-	if left := consumer.Paused(); len(left) != 0 {
-		t.Errorf("still paused: %v", left)
-	}
-	w.nothingLeft()
+		w.await("the pause", func() bool { return consumer.Paused()[notice.ChannelWebhook] != "" })
+		if why := consumer.Paused()[notice.ChannelWebhook]; why != "403: "+errProvider.Error() {
+			t.Errorf("paused because of %q", why)
+		}
+		mail := toUser("", notice.MediumEmail)
+		mail.To.Email = "ada@example.com"
+		if got := statuses(w.ended(w.admit(mail)))[0]; got != "delivered 200" {
+			t.Errorf("another channel's delivery ended as %s", got)
+		}
+		w.webhook.script(nil)
+		w.clock.Advance(20 * time.Second)
+		consumer.slots[notice.ChannelWebhook].Release(0) // lets whoever waits look at the clock again
+		for _, id := range ids {
+			if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+				t.Errorf("ended as %+v, want it delivered with the first attempt", r)
+			}
+		}
+		if left := consumer.Paused(); len(left) != 0 {
+			t.Errorf("still paused: %v", left)
+		}
+		w.nothingLeft()
+	})
 }
 
 // Only a delivery ended the word of a refused credential, so that a channel
@@ -217,82 +221,87 @@ func TestWhatMakesNoSenseOnAStreamIsADeadLetterAndHoldsUpNothing(t *testing.T) {
 }
 
 func TestWhatExpiresBeforeItIsSentIsExpired(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	w.start("c1")
-	w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503"})
-	n := to("https://a.example/hook")
-	n.ExpiresAt = w.clock.Now().Add(time.Minute)
-	id := w.admit(n)
-	w.retrying(id, 1, 1)
-	w.clock.Advance(2 * time.Minute)
-	if r := w.ended(id); statuses(r)[0] != "expired" || len(w.webhook.sent(id)) != 1 {
-		t.Errorf("ended as %v after %d sends", statuses(r), len(w.webhook.sent(id)))
-	}
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.start("c1")
+		w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503"})
+		n := to("https://a.example/hook")
+		n.ExpiresAt = w.clock.Now().Add(time.Minute)
+		id := w.admit(n)
+		w.retrying(id, 1, 1)
+		w.clock.Advance(2 * time.Minute)
+		if r := w.ended(id); statuses(r)[0] != "expired" || len(w.webhook.sent(id)) != 1 {
+			t.Errorf("ended as %v after %d sends", statuses(r), len(w.webhook.sent(id)))
+		}
+	})
 }
 
 func TestATemplateThatFailsAtSendIsADeadLetterWithTheReason(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{catalogue: map[string]string{
+	bothWays(t, setup{catalogue: map[string]string{
 		"list/template.yaml":        "category: news\nschema: {type: object, required: [n], properties: {n: {}}}\nsamples: {default: {n: [1]}}\n",
 		"list/en/email.subject.txt": "list",
 		"list/en/email.txt":         "{{range .data.n}}{{.}}{{end}}",
-	}})
-	w.start("c1")
-	n := toUser("", notice.MediumEmail)
-	n.Template, n.Data, n.To.Email = "list", []byte(`{"n":"no list"}`), "ada@example.com"
-	id := w.admit(n)
-	d := w.became(id, 1, notice.StatusDead)
-	if last := d.Timeline[len(d.Timeline)-1]; last.Code != "render" || !strings.Contains(last.Detail, "list/en/email.txt") || len(w.email.sent(id)) != 0 {
-		t.Errorf("dead as %+v", last)
-	}
-	dead, _, err := w.queue.DeadList(t.Context(), queue.DeadFilter{Reason: "render"})
-	if err != nil || len(dead) != 1 {
-		t.Errorf("dead letters %+v, %v", dead, err)
-	}
+	}}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.start("c1")
+		n := toUser("", notice.MediumEmail)
+		n.Template, n.Data, n.To.Email = "list", []byte(`{"n":"no list"}`), "ada@example.com"
+		id := w.admit(n)
+		d := w.became(id, 1, notice.StatusDead)
+		if last := d.Timeline[len(d.Timeline)-1]; last.Code != "render" || !strings.Contains(last.Detail, "list/en/email.txt") || len(w.email.sent(id)) != 0 {
+			t.Errorf("dead as %+v", last)
+		}
+		dead, _, err := w.queue.DeadList(t.Context(), queue.DeadFilter{Reason: "render"})
+		if err != nil || len(dead) != 1 {
+			t.Errorf("dead letters %+v, %v", dead, err)
+		}
+	})
 }
 
 func TestAnAdapterThatPanicsIsAnAttemptThatFailed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	w.start("c1")
-	w.webhook.script(func(context.Context, channels.Message) channels.Result { panic("kaput") })
-	id := w.admit(to("https://a.example/hook"))
-	if d := w.retrying(id, 1, 1); d.Timeline[len(d.Timeline)-1].Code != "panic" {
-		t.Errorf("retrying as %+v", d)
-	}
-	w.webhook.script(nil)
-	w.clock.Advance(10 * time.Second)
-	if got := statuses(w.ended(id))[0]; got != "delivered 200" {
-		t.Errorf("ended as %s", got)
-	}
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.start("c1")
+		w.webhook.script(func(context.Context, channels.Message) channels.Result { panic("kaput") })
+		id := w.admit(to("https://a.example/hook"))
+		if d := w.retrying(id, 1, 1); d.Timeline[len(d.Timeline)-1].Code != "panic" {
+			t.Errorf("retrying as %+v", d)
+		}
+		w.webhook.script(nil)
+		w.clock.Advance(10 * time.Second)
+		if got := statuses(w.ended(id))[0]; got != "delivered 200" {
+			t.Errorf("ended as %s", got)
+		}
+	})
 }
 
 func TestADeviceThatIsGoneIsNotTriedAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	w.start("c1")
-	w.apns.results(channels.Result{Verdict: channels.Gone, Code: "Unregistered"})
-	w.profile("ada", recipients.Profile{Devices: []recipients.Device{{Platform: notice.PlatformIOS, Token: token("aa")}}})
-	if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "failed Unregistered" {
-		t.Fatalf("ended as %s", got)
-	}
-	if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "failed no_address" {
-		t.Errorf("the next one ended as %s", got)
-	}
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.start("c1")
+		w.apns.results(channels.Result{Verdict: channels.Gone, Code: "Unregistered"})
+		w.profile("ada", recipients.Profile{Devices: []recipients.Device{{Platform: notice.PlatformIOS, Token: token("aa")}}})
+		if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "failed Unregistered" {
+			t.Fatalf("ended as %s", got)
+		}
+		if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "failed no_address" {
+			t.Errorf("the next one ended as %s", got)
+		}
+	})
 }
 
 func TestAMailboxThatIsGoneIsSuppressed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	w.start("c1")
-	w.email.results(channels.Result{Verdict: channels.Gone, Code: "5.1.1"})
-	w.profile("ada", recipients.Profile{Email: "ada@example.com"})
-	w.ended(w.admit(toUser("ada")))
-	r := w.ended(w.admit(toUser("ada")))
-	if got := statuses(r)[0]; got != "suppressed suppressed" || r.Deliveries[0].Timeline[1].Detail != "gone: 5.1.1" {
-		t.Errorf("the next one ended as %+v", r)
-	}
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.start("c1")
+		w.email.results(channels.Result{Verdict: channels.Gone, Code: "5.1.1"})
+		w.profile("ada", recipients.Profile{Email: "ada@example.com"})
+		w.ended(w.admit(toUser("ada")))
+		r := w.ended(w.admit(toUser("ada")))
+		if got := statuses(r)[0]; got != "suppressed suppressed" || r.Deliveries[0].Timeline[1].Detail != "gone: 5.1.1" {
+			t.Errorf("the next one ended as %+v", r)
+		}
+	})
 }
 
 // APNs says since when a token has been dead: one that its app registered
@@ -370,51 +379,53 @@ func TestADeliveryWhoseConsumerDiedIsHeldWhereThatIsAsked(t *testing.T) {
 }
 
 func TestASendThatLastsLongerThanTheVisibilityIsMadeOnce(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{visibility: time.Second})
-	w.webhook.script(func(ctx context.Context, _ channels.Message) channels.Result {
-		select {
-		case <-time.After(3 * time.Second):
-			return channels.Result{Verdict: channels.Sent, Code: "200"}
-		case <-ctx.Done():
-			return channels.Result{Verdict: channels.Unknown}
+	bothWays(t, setup{visibility: time.Second}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.webhook.script(func(ctx context.Context, _ channels.Message) channels.Result {
+			select {
+			case <-time.After(3 * time.Second):
+				return channels.Result{Verdict: channels.Sent, Code: "200"}
+			case <-ctx.Done():
+				return channels.Result{Verdict: channels.Unknown}
+			}
+		})
+		w.start("c1")
+		other := w.start("c2")
+		id := w.admit(to("https://a.example/hook"))
+		if r := w.ended(id); statuses(r)[0] != "delivered 200" || len(w.webhook.sent(id)) != 1 {
+			t.Errorf("ended as %v after %d sends", statuses(r), len(w.webhook.sent(id)))
+		}
+		if got := other.metric("carillon_reclaimed_total"); got != 0 {
+			t.Errorf("another consumer took %v entries over", got)
 		}
 	})
-	w.start("c1")
-	other := w.start("c2")
-	id := w.admit(to("https://a.example/hook"))
-	if r := w.ended(id); statuses(r)[0] != "delivered 200" || len(w.webhook.sent(id)) != 1 {
-		t.Errorf("ended as %v after %d sends", statuses(r), len(w.webhook.sent(id)))
-	}
-	if got := other.metric("carillon_reclaimed_total"); got != 0 {
-		t.Errorf("another consumer took %v entries over", got)
-	}
 }
 
 func TestNoMoreIsInFlightThanThereAreSlots(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{})
-	release := make(chan struct{})
-	w.webhook.script(func(ctx context.Context, _ channels.Message) channels.Result {
-		select {
-		case <-release:
-		case <-ctx.Done():
+	bothWays(t, setup{}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		release := make(chan struct{})
+		w.webhook.script(func(ctx context.Context, _ channels.Message) channels.Result {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return channels.Result{Verdict: channels.Sent, Code: "200"}
+		})
+		consumer := w.start("c1")
+		var ids []string
+		for range 20 {
+			ids = append(ids, w.admit(to("https://a.example/hook")))
 		}
-		return channels.Result{Verdict: channels.Sent, Code: "200"}
+		inflight := func() float64 { return consumer.metric("carillon_inflight", "channel", "webhook") }
+		w.await("full slots", func() bool { return inflight() == float64(w.setup.slots) })
+		if got := len(w.webhook.all()); got > w.setup.slots {
+			t.Errorf("%d sends at once with %d slots", got, w.setup.slots)
+		}
+		close(release)
+		for _, id := range ids {
+			w.ended(id)
+		}
+		w.await("free slots", func() bool { return inflight() == 0 })
 	})
-	consumer := w.start("c1")
-	var ids []string
-	for range 20 {
-		ids = append(ids, w.admit(to("https://a.example/hook")))
-	}
-	inflight := func() float64 { return consumer.metric("carillon_inflight", "channel", "webhook") }
-	w.await("full slots", func() bool { return inflight() == float64(w.setup.slots) })
-	if got := len(w.webhook.all()); got > w.setup.slots {
-		t.Errorf("%d sends at once with %d slots", got, w.setup.slots)
-	}
-	close(release)
-	for _, id := range ids {
-		w.ended(id)
-	}
-	w.await("free slots", func() bool { return inflight() == 0 })
 }

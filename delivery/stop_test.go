@@ -40,66 +40,90 @@ func (r *running) sending(n int) {
 }
 
 func TestAStopFinishesWhatIsBeingSentAndHandsTheRestBackAtOnce(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, setup{visibility: time.Hour})
-	release := make(chan struct{})
-	w.webhook.script(hangs(release))
-	first := w.start("c1")
-	ids := w.admitMany(12)
-	first.sending(w.setup.slots)
-	first.cancel()
-	w.await("the rest handed back", func() bool { return pendingDeliveries(w) == int64(w.setup.slots) })
-	select {
-	case <-first.done:
-		t.Fatal("stopped with sends in flight")
-	default:
-	}
-	close(release)
-	first.stop()
-	if got := len(w.webhook.all()); got != w.setup.slots {
-		t.Errorf("%d deliveries were begun, want the %d that were in flight", got, w.setup.slots)
-	}
-	// No lease has run out, so what the second consumer gets was handed back.
-	w.webhook.script(nil)
-	w.start("c2")
-	for _, id := range ids {
-		if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
-			t.Errorf("ended as %+v", r)
+	bothWays(t, setup{visibility: time.Hour}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		release := make(chan struct{})
+		w.webhook.script(hangs(release))
+		first := w.start("c1")
+		ids := w.admitMany(12)
+		first.sending(w.setup.slots)
+		first.cancel()
+		w.await("the rest handed back", func() bool { return pendingDeliveries(w) == int64(w.setup.slots) })
+		select {
+		case <-first.done:
+			t.Fatal("stopped with sends in flight")
+		default:
 		}
-	}
-	for id, n := range w.webhook.all() {
-		if n != 1 {
-			t.Errorf("%s was sent %d times", id, n)
+		close(release)
+		first.stop()
+		if got := len(w.webhook.all()); got != w.setup.slots {
+			t.Errorf("%d deliveries were begun, want the %d that were in flight", got, w.setup.slots)
 		}
-	}
-	w.nothingLeft()
+		// No lease has run out, so what the second consumer gets was handed back.
+		w.webhook.script(nil)
+		w.start("c2")
+		for _, id := range ids {
+			if r := w.ended(id); statuses(r)[0] != "delivered 200" || r.Deliveries[0].Attempt != 1 {
+				t.Errorf("ended as %+v", r)
+			}
+		}
+		for id, n := range w.webhook.all() {
+			if n != 1 {
+				t.Errorf("%s was sent %d times", id, n)
+			}
+		}
+		w.nothingLeft()
+	})
 }
 
-// pendingDeliveries is how many webhook deliveries are leased.
+// pendingDeliveries is how many webhook deliveries are leased, or their events.
 func pendingDeliveries(w *world) (n int64) {
-	for _, key := range w.rdb.Keys(context.Background(), "*webhook:*").Val() {
+	for _, key := range w.workStreams() {
 		n += pending(w.rdb, key)
 	}
 	return n
 }
 
-func TestASendThatHangsPastTheGraceIsParked(t *testing.T) {
+// workStreams are the streams of webhook deliveries and of events.
+func (w *world) workStreams() []string {
+	ctx := context.Background()
+	return append(w.rdb.Keys(ctx, "*}:webhook:*").Val(), w.rdb.Keys(ctx, "*}:events:*").Val()...)
+}
+
+// bothWays runs a test with deliveries that are written to their channel's
+// stream, and with deliveries that are handed over under their event's lease.
+func bothWays(t *testing.T, s setup, test func(t *testing.T, s setup)) {
 	t.Parallel()
-	w := newWorld(t, setup{visibility: time.Hour, grace: 50 * time.Millisecond})
-	w.webhook.script(hangs(nil))
-	first := w.start("c1")
-	id := w.admit(to("https://a.example/hook"))
-	first.sending(1)
-	first.stop()
-	if d := w.retrying(id, 1, 1); d.Timeline[len(d.Timeline)-1].Code != "canceled" {
-		t.Errorf("parked as %+v", d)
+	for _, way := range []struct {
+		name     string
+		patience time.Duration
+	}{{"by the stream", -1}, {"handed over", time.Minute}} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			s.patience = way.patience
+			test(t, s)
+		})
 	}
-	w.webhook.script(nil)
-	w.clock.Advance(10 * time.Second)
-	w.start("c2")
-	if got := statuses(w.ended(id))[0]; got != "delivered 200" {
-		t.Errorf("ended as %s", got)
-	}
+}
+
+func TestASendThatHangsPastTheGraceIsParked(t *testing.T) {
+	bothWays(t, setup{visibility: time.Hour, grace: 50 * time.Millisecond}, func(t *testing.T, s setup) {
+		w := newWorld(t, s)
+		w.webhook.script(hangs(nil))
+		first := w.start("c1")
+		id := w.admit(to("https://a.example/hook"))
+		first.sending(1)
+		first.stop()
+		if d := w.retrying(id, 1, 1); d.Timeline[len(d.Timeline)-1].Code != "canceled" {
+			t.Errorf("parked as %+v", d)
+		}
+		w.webhook.script(nil)
+		w.clock.Advance(10 * time.Second)
+		w.start("c2")
+		if got := statuses(w.ended(id))[0]; got != "delivered 200" {
+			t.Errorf("ended as %s", got)
+		}
+	})
 }
 
 func TestAConsumerThatStopsLeavesNoNameBehind(t *testing.T) {
@@ -160,10 +184,10 @@ func TestWhatIsHandedBackIsStillKnownToHaveBeenLost(t *testing.T) {
 	}
 }
 
-// heldBy is how many webhook deliveries a consumer has leased.
+// heldBy is how many webhook deliveries, or their events, a consumer has leased.
 func heldBy(w *world, consumer string) (n int64) {
 	ctx := context.Background()
-	for _, key := range w.rdb.Keys(ctx, "*webhook:*").Val() {
+	for _, key := range w.workStreams() {
 		for _, c := range w.rdb.XInfoConsumers(ctx, key, "carillon").Val() {
 			if c.Name == consumer {
 				n += c.Pending

@@ -138,6 +138,7 @@ type setup struct {
 	quiet      *config.QuietHours
 	retry      config.Retry
 	slots      int
+	patience   time.Duration                     // of planners; negative: nothing is handed over
 	jitter     func(time.Duration) time.Duration // nil: all of it
 	routes     []config.Route
 	catalogue  map[string]string // files beside the common ones
@@ -295,7 +296,7 @@ func (w *world) start(name string, change ...func(*delivery.Options)) *running {
 		Consumer: name, Queue: w.queue, Directory: w.people, Catalogue: w.store, Caps: w.caps, QuietHours: w.setup.quiet,
 		Accept: acceptor{}, Routes: w.routes, Tenant: "acme", Visibility: w.setup.visibility, Grace: w.setup.grace,
 		Enabled: map[notice.Channel]bool{notice.ChannelWebhook: true, notice.ChannelEmail: true, notice.ChannelAPNs: true},
-		Log:     slog.New(slog.NewTextHandler(testLog{w.t}, nil)), Metrics: r.registry, Now: w.clock.Now, Jitter: w.setup.jitter,
+		Log:     slog.New(slog.NewTextHandler(testLog{w.t}, nil)), Metrics: r.registry, Now: w.clock.Now, Jitter: w.setup.jitter, Patience: w.setup.patience,
 	}
 	for _, a := range []*adapter{w.webhook, w.email, w.apns} {
 		r.slots[a.channel] = throttle.NewSlots(w.setup.slots, w.clock.Now)

@@ -23,6 +23,7 @@ type Planned struct {
 // that ends before it starts (suppressed, capped, expired).
 type PlannedDelivery struct {
 	Delivery notice.Delivery
+	Before   Entry     // what is known of it from before this plan, for the timeline; zero: nothing
 	Ended    Entry     // zero: it starts
 	Due      time.Time // zero or past: at once
 	Why      Entry     // when Due is later: the decision, for the timeline
@@ -81,6 +82,9 @@ func planLines(pl *Planned, now time.Time) (lines []byte, open int) {
 			ordinal = i
 		}
 		lines = appendPlanned(lines, ordinal, now.Sub(ev.AcceptedAt), d.Delivery.Address)
+		if d.Before.Status != "" {
+			lines = appendEntry(lines, ordinal, ev.AcceptedAt, d.Before)
+		}
 		switch {
 		case d.Ended.Status != "":
 			lines = appendEntry(lines, ordinal, ev.AcceptedAt, d.Ended)

@@ -31,6 +31,10 @@ type Settlement struct {
 	Entry    Entry            // the decision, for the timeline
 	Due      time.Time        // Later
 	Reason   string           // Bury: a short word to filter by
+	// Planned is set when Lease is of the delivery's event: then this plans the
+	// event, at that time, and ends its only delivery in one, which has never
+	// been on a stream. Not for Next.
+	Planned time.Time
 }
 
 // Settle ends the leases of a batch, one script for each slot, in one
@@ -64,8 +68,7 @@ func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time)
 		return fmt.Errorf("settling: %w", err)
 	}
 	head := func(kind string) {
-		c.add(kind, c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)),
-			appendEntry(nil, ordinal, d.AcceptedAt, s.Entry))
+		c.add(kind, c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), s.lines(ordinal))
 	}
 	life := q.recordLife(d.Keyed, d.AcceptedAt, now).Milliseconds()
 	switch s.Kind {
@@ -83,6 +86,15 @@ func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time)
 		return q.addNext(c, p, s, now)
 	}
 	return fmt.Errorf("settling %s: unknown kind %d", d.ID, s.Kind)
+}
+
+// lines are what the notification's record gets.
+func (s *Settlement) lines(ordinal int) (b []byte) {
+	d := s.Delivery
+	if !s.Planned.IsZero() {
+		b = appendPlanned(b, ordinal, s.Planned.Sub(d.AcceptedAt), d.Address)
+	}
+	return appendEntry(b, ordinal, d.AcceptedAt, s.Entry)
 }
 
 // addWithoutRecord adds a settlement that its notification's record knows
@@ -108,7 +120,7 @@ func (q *Queue) addUnreadable(c *batchCall, p int, s *Settlement, now time.Time)
 func (q *Queue) addLater(c *batchCall, p int, s *Settlement, now time.Time) error {
 	payload := encode(s.Delivery)
 	wait := max(0, s.Due.Sub(now))
-	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(s.Lease.from.stage, s.Lease.from.lane),
+	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(string(s.Delivery.Address.Channel), s.Lease.from.lane),
 		c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 	return nil
 }
