@@ -162,6 +162,25 @@ type Webhook struct {
 	ClientCert    string   `yaml:"client_cert" doc:"PEM file of a client certificate" path:"file"`
 	ClientKey     string   `yaml:"client_key" doc:"PEM file of its key" path:"file"`
 	CAFile        string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
+
+	Destinations []Destination `yaml:"destinations" doc:"what is different for some hosts; the first that matches counts"`
+}
+
+// Destination is what is different for the hosts of some endpoints. What it
+// leaves out is the channel's.
+type Destination struct {
+	Host        string   `yaml:"host" doc:"a host, or *.acme.example for every host under a name" required:"true" want:"a host without scheme or port, as hooks.acme.example, or *.acme.example"`
+	ClientCert  string   `yaml:"client_cert" doc:"PEM file of a client certificate" path:"file"`
+	ClientKey   string   `yaml:"client_key" doc:"PEM file of its key" path:"file"`
+	CAFile      string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the channel's" path:"file"`
+	Concurrency int      `yaml:"concurrency" doc:"how many in flight to each of these hosts in one consumer; when 0 a quarter of the channel's or 32, whichever is more, but never over half" min:"0" max:"100000"`
+	Headers     []Header `yaml:"headers" doc:"header fields that these hosts are sent"`
+}
+
+// Header is one header field of a request.
+type Header struct {
+	Name  string `yaml:"name" doc:"the field's name" required:"true" pattern:"^[!#$%&'*+.^_|~0-9A-Za-z-]+$" want:"a header name, as X-Api-Key"`
+	Value Secret `yaml:"value" doc:"its value" required:"true" want:"the value, as ${ENV_NAME} or file:PATH"`
 }
 
 // limits pairs each channel that is on with what every channel has.
@@ -343,4 +362,51 @@ func (c *Webhook) check(r *rules) {
 	case c.ClientCert == "" && c.ClientKey != "":
 		r.fault("channels.webhook.client_cert", "", "is missing beside client_key: set both, or neither")
 	}
+	seen := map[string]bool{}
+	for i := range c.Destinations {
+		d := &c.Destinations[i]
+		key := fmt.Sprintf("channels.webhook.destinations[%d]", i)
+		d.check(r, key)
+		host := strings.ToLower(d.Host)
+		if seen[host] {
+			r.fault(key+".host", d.Host, "is listed twice: the first one counts, so put the two together")
+		}
+		seen[host] = true
+	}
+}
+
+func (d *Destination) check(r *rules, key string) {
+	name := strings.TrimPrefix(d.Host, "*.")
+	if d.Host != "" && (name == "" || strings.ContainsAny(name, "*/@?# \t\r\n") || strings.Contains(name, ":") && !strings.Contains(name, "::")) {
+		r.fault(key+".host", d.Host, "is no host: write it without scheme, port and path, as hooks.acme.example, or *.acme.example for every host under a name")
+	}
+	switch {
+	case d.ClientCert != "" && d.ClientKey == "":
+		r.fault(key+".client_key", "", "is missing beside client_cert: set both, or neither")
+	case d.ClientCert == "" && d.ClientKey != "":
+		r.fault(key+".client_cert", "", "is missing beside client_key: set both, or neither")
+	}
+	for i, h := range d.Headers {
+		at := fmt.Sprintf("%s.headers[%d]", key, i)
+		if ReservedHeader(h.Name) {
+			r.fault(at+".name", h.Name, "is set by the gateway or belongs to the connection: leave it out")
+		}
+		if strings.ContainsFunc(h.Value.Reveal(), func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+			r.fault(at+".value", "", "holds a line break or a control character: leave it out")
+		}
+	}
+}
+
+// ReservedHeader reports whether a webhook's header field may not be set by the
+// configuration: those that say where a request begins and ends or are for one
+// connection (RFC 9110 §7.6.1), those that the gateway sets, and those that
+// Standard Webhooks signs by.
+func ReservedHeader(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "host", "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "te", "trailer",
+		"transfer-encoding", "upgrade", "content-length", "content-type", "expect", "user-agent", "accept-encoding":
+		return true
+	}
+	return strings.HasPrefix(name, "webhook-")
 }

@@ -12,7 +12,9 @@ import (
 // saves a round trip and a signature check when a host is called again.
 const sessions = 256
 
-func newTLS(o Options) (*tls.Config, error) {
+// NewTLS makes the TLS settings of o: version 1.2 or later, the authorities of
+// CAFile, and the client certificate. The rest of o is not looked at.
+func NewTLS(o Options) (*tls.Config, error) {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessions),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/channels/webhook/http1"
 )
 
 // rule is what the statuses from first to last mean.
@@ -57,15 +58,19 @@ func ruleFor(status int) rule {
 	return rule{status, status, channels.Retry, 0, "the endpoint gave an answer that is none"}
 }
 
-// answered classifies an answer by its status alone.
-func answered(res *http.Response, now time.Time) channels.Result {
-	r := ruleFor(res.StatusCode)
-	result := channels.Result{Verdict: r.verdict, Scope: r.scope, Code: strconv.Itoa(res.StatusCode)}
+// answered classifies an answer by its status alone. What an endpoint says of
+// a failure goes on record as far as it repeats nothing that was sent to it.
+func answered(a http1.Answer, now time.Time, what func() *sent) channels.Result {
+	r := ruleFor(a.Status)
+	result := channels.Result{Verdict: r.verdict, Scope: r.scope, Code: strconv.Itoa(a.Status)}
 	if r.verdict == channels.Sent {
 		return result
 	}
-	result.RetryAfter = channels.RetryAfter(res.Header, now)
-	result.Err = fmt.Errorf("%s: %d %s", r.meaning, res.StatusCode, http.StatusText(res.StatusCode))
+	result.RetryAfter = channels.RetryAfter(a.Header, now)
+	result.Err = fmt.Errorf("%s: %d %s", r.meaning, a.Status, http.StatusText(a.Status))
+	if words := what().excerpt(a.Header.Get("Content-Encoding"), a.Body); words != "" {
+		result.Err = fmt.Errorf("%w: %q", result.Err, words)
+	}
 	return result
 }
 

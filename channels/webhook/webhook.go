@@ -5,83 +5,107 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/channels/egress"
+	"github.com/carillonhq/carillon/channels/webhook/http1"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 )
 
-// drainTime is how long an answer's body is read once its status is known. The
-// status is the answer; the body is read only so that the connection can serve
-// the next request, and a receiver that drips must not hold a sender for it.
-const drainTime = time.Second
+const (
+	// drainTime is how long an answer's body is read once its status is known.
+	// The status is the answer; the body is read so that the connection can
+	// serve the next request, and a receiver that drips must not hold a sender
+	// for it.
+	drainTime = time.Second
+	// maxAge is how long a connection is used, so that a name that moves to
+	// another address is followed.
+	maxAge = 10 * time.Minute
+	// keptBuffer is the largest buffer of a request that is used again.
+	keptBuffer = 64 << 10
+)
 
 // Adapter sends webhooks. It is safe for concurrent use.
 type Adapter struct {
-	transport   *http.Transport
-	timeout     time.Duration
-	maxResponse int64
-	now         func() time.Time
-	userAgent   []string // header values that every request shares
-	contentType []string
+	client    *http1.Client
+	routes    *routes
+	timeout   time.Duration
+	now       func() time.Time
+	userAgent string
+	buffers   sync.Pool // of *[]byte, for requests
 }
 
 // Option changes what New makes.
-type Option func(*Adapter)
+type Option func(*settings)
+
+// settings are what the options set.
+type settings struct {
+	now     func() time.Time
+	version string
+	egress  egress.Options
+}
 
 // WithClock makes the adapter tell the time by now: webhook-timestamp, and a
 // Retry-After that is a date.
-func WithClock(now func() time.Time) Option { return func(a *Adapter) { a.now = now } }
+func WithClock(now func() time.Time) Option { return func(s *settings) { s.now = now } }
 
 // WithVersion sets what the User-Agent says after "Carillon/".
-func WithVersion(version string) Option {
-	return func(a *Adapter) { a.userAgent = []string{"Carillon/" + version} }
-}
+func WithVersion(version string) Option { return func(s *settings) { s.version = version } }
 
 // New makes the adapter of cfg. An error names the key at fault.
 func New(cfg config.Webhook, opts ...Option) (*Adapter, error) {
 	if cfg.Timeout.Std() <= 0 {
 		return nil, fmt.Errorf("webhook.timeout: %q: must be longer than 0, as 15s", cfg.Timeout)
 	}
-	transport, err := egress.NewTransport(egress.Options{
-		AllowNetworks: cfg.AllowNetworks,
-		CAFile:        cfg.CAFile,
-		ClientCert:    cfg.ClientCert,
-		ClientKey:     cfg.ClientKey,
-		IdlePerHost:   cfg.Concurrency,
-	})
+	s := settings{now: time.Now, version: "dev", egress: egress.Options{AllowNetworks: cfg.AllowNetworks}}
+	for _, o := range opts {
+		o(&s)
+	}
+	dialer, err := egress.NewDialer(s.egress)
 	if err != nil {
 		return nil, fmt.Errorf("webhook.%w", err)
 	}
-	a := &Adapter{
-		transport:   transport,
-		timeout:     cfg.Timeout.Std(),
-		maxResponse: int64(cfg.MaxResponse),
-		now:         time.Now,
-		userAgent:   []string{"Carillon/dev"},
-		contentType: []string{"application/json"},
+	routes, err := newRoutes(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("webhook.%w", err)
 	}
-	for _, o := range opts {
-		o(a)
-	}
-	return a, nil
+	return &Adapter{
+		client:    newClient(cfg, dialer),
+		routes:    routes,
+		timeout:   cfg.Timeout.Std(),
+		now:       s.now,
+		userAgent: "Carillon/" + s.version,
+		buffers:   sync.Pool{New: func() any { return new([]byte) }},
+	}, nil
+}
+
+func newClient(cfg config.Webhook, dialer *egress.Dialer) *http1.Client {
+	return http1.New(http1.Options{
+		Dial:          dialer.DialContext,
+		HandshakeTime: egress.HandshakeTimeout,
+		MaxHead:       egress.MaxHeaderBytes,
+		MaxBody:       int64(cfg.MaxResponse),
+		BodyTime:      drainTime,
+		IdleTime:      egress.IdleTimeout,
+		MaxAge:        maxAge,
+		IdlePerTarget: max(cfg.Concurrency, 64),
+		Idle:          max(cfg.Concurrency, egress.MaxIdle),
+	})
 }
 
 // Channel is notice.ChannelWebhook.
 func (a *Adapter) Channel() notice.Channel { return notice.ChannelWebhook }
 
-// Close closes the connections that no request is using.
+// Close closes the connections: those that no request is using now, the others
+// when their answer has come. Nothing is sent after it.
 func (a *Adapter) Close() error {
-	a.transport.CloseIdleConnections()
+	a.client.Close()
 	return nil
 }
 
@@ -89,67 +113,60 @@ func (a *Adapter) Close() error {
 // (Standard Webhooks), and a redirect is how a checked address leads to an
 // unchecked one.
 func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result {
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	ctx, written := channels.TrackWrite(ctx)
-	req, err := a.request(ctx, m)
-	if err != nil {
-		return channels.Result{Verdict: channels.Rejected, Code: "invalid", Err: err}
-	}
-	// The transport and not a client: no redirects, no cookies, and no copy of
-	// the request. A POST without an idempotency header is sent again by the
-	// transport only when not one byte of it was written.
-	res, err := a.transport.RoundTrip(req)
+	to, err := parseEndpoint(m.Address.To)
 	if egress.Refused(err) {
 		return refused()
 	}
 	if err != nil {
-		return channels.TransportFailure(err, written.Any())
+		return invalid(err)
 	}
-	a.drain(res, cancel)
-	return answered(res, a.now())
+	return a.exchange(ctx, &m, &to)
 }
 
-func (a *Adapter) request(ctx context.Context, m channels.Message) (*http.Request, error) {
-	body := []byte(m.Content.Webhook)
-	if len(body) == 0 {
-		return nil, errors.New("the notification has no webhook content")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.Address.To, bytes.NewReader(body))
-	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
-		// Not err itself: it holds the URL, which may hold a token.
-		return nil, errors.New("the webhook's address is not an http or https URL")
-	}
-	stamp := strconv.FormatInt(a.now().Unix(), 10)
-	signature, err := sign(m.Address.Secret, m.ID, stamp, body)
+// exchange makes the request and classifies what comes of it.
+func (a *Adapter) exchange(ctx context.Context, m *channels.Message, to *endpoint) channels.Result {
+	route := a.routes.of(to.name)
+	buffer := a.buffers.Get().(*[]byte)
+	defer a.giveBack(buffer)
+	request, err := a.prepare(m, to, route.fields, (*buffer)[:0])
 	if err != nil {
-		return nil, err
+		return invalid(err)
 	}
-	// The keys are in canonical form, so that Set's canonicalising is saved.
-	req.Header = http.Header{
-		"Content-Type":      a.contentType,
-		"User-Agent":        a.userAgent,
-		"Webhook-Id":        {m.ID},
-		"Webhook-Timestamp": {stamp},
+	*buffer = request
+	target := http1.Target{Address: to.address}
+	if to.secure {
+		target.Name, target.TLS = to.name, route.tls
 	}
-	if signature != "" {
-		req.Header["Webhook-Signature"] = []string{signature}
+	answer, err := a.client.Do(ctx, time.Now().Add(a.timeout), target, request, keptOfBody)
+	if err != nil {
+		return failed(err)
 	}
-	if user := req.URL.User; user != nil {
-		password, _ := user.Password()
-		req.SetBasicAuth(user.Username(), password)
-	}
-	return req, nil
+	return answered(answer, a.now(), func() *sent { return newSent(m, to, route) })
 }
 
-// drain reads what is left of an answer, within bounds, and gives the
-// connection back; past the bounds the connection is closed instead.
-func (a *Adapter) drain(res *http.Response, cancel context.CancelFunc) {
-	if res.ContentLength != 0 && res.ContentLength <= a.maxResponse && res.StatusCode != http.StatusSwitchingProtocols {
-		limit := time.AfterFunc(drainTime, cancel)
-		defer limit.Stop()
-		// A failure here changes nothing: the status has been read.
-		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, a.maxResponse))
+// giveBack keeps a request's buffer for another, unless it is large.
+func (a *Adapter) giveBack(b *[]byte) {
+	if cap(*b) <= keptBuffer {
+		a.buffers.Put(b)
 	}
-	_ = res.Body.Close()
+}
+
+func invalid(err error) channels.Result {
+	return channels.Result{Verdict: channels.Rejected, Code: "invalid", Err: err}
+}
+
+// failed classifies an exchange that got no answer.
+func failed(err error) channels.Result {
+	if egress.Refused(err) {
+		return refused()
+	}
+	var failure *http1.Failure
+	r := channels.TransportFailure(err, errors.As(err, &failure) && failure.Wrote)
+	switch {
+	case errors.Is(err, http1.ErrTooLarge):
+		r.Code, r.Err = "answer", fmt.Errorf("the endpoint's answer has more than %d KiB of headers", egress.MaxHeaderBytes>>10)
+	case errors.Is(err, http1.ErrMalformed):
+		r.Code, r.Err = "answer", errors.New("the endpoint's answer is not HTTP/1")
+	}
+	return r
 }
