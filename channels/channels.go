@@ -33,7 +33,8 @@ type Message struct {
 	AcceptedAt  time.Time
 	ExpiresAt   time.Time // zero: never
 	CollapseKey string
-	Attempt     int // 1 for the first
+	Attempt     int    // 1 for the first
+	Unsubscribe string // email: the one-click link (RFC 8058) by which the reader leaves the category; empty when there is none
 }
 
 // Verdict is what a provider's answer means for the message.

@@ -86,6 +86,10 @@ type Options struct {
 	Grace      time.Duration           // how long a stop waits for sends in flight
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
+	// UnsubscribeLink is the link by which a delivery's recipient leaves its
+	// category, the same on every attempt; empty when there is none. Nil: no
+	// delivery has one.
+	UnsubscribeLink func(*notice.Delivery) string
 	// Holds are the channels with on_unknown: hold, whoever serves them; those
 	// of Channels need not be named. Their deliveries always go by the stream.
 	Holds map[notice.Channel]bool

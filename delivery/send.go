@@ -185,6 +185,9 @@ func (s *sender) afterLoss(l *queue.Lease, d *notice.Delivery, now time.Time) *q
 func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message, note string, err error) {
 	m = channels.Message{ID: d.ID, Tenant: d.Tenant, Template: d.Template, Category: d.Category, Lane: d.Lane, To: d.To,
 		Address: d.Address, AcceptedAt: d.AcceptedAt, ExpiresAt: d.ExpiresAt, CollapseKey: d.CollapseKey, Attempt: d.Attempt + 1}
+	if s.p.UnsubscribeLink != nil && s.channel == notice.ChannelEmail {
+		m.Unsubscribe = s.p.UnsubscribeLink(d)
+	}
 	if d.Content != nil {
 		m.Content = *d.Content
 		return m, "", nil
@@ -194,7 +197,7 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 		notification = id
 	}
 	r, err := s.p.Catalogue.Current().Render(templates.Request{Template: d.Template, Version: d.Version, Medium: s.channel.Medium(),
-		Locale: d.To.Locale, ID: notification, Category: d.Category, Data: d.Data, To: d.To, AcceptedAt: d.AcceptedAt, Now: now})
+		Locale: d.To.Locale, ID: notification, Category: d.Category, Data: d.Data, To: d.To, AcceptedAt: d.AcceptedAt, Now: now, UnsubscribeURL: m.Unsubscribe})
 	if err != nil {
 		return m, "", fmt.Errorf("rendering %s: %w", d.Template, err)
 	}

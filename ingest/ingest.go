@@ -70,6 +70,8 @@ type Options struct {
 	Profiles        Profiles                // nil: /v1/recipients answers 404
 	Suppressions    Suppressions            // nil: /v1/suppressions answers 404
 	Eraser          Eraser                  // nil: erasing a person leaves the records of their notifications to expire
+	OptOuts         OptOuts                 // nil: /u answers 404
+	Wishes          Wishes                  // needed beside OptOuts
 	EnabledChannels map[notice.Channel]bool // see Acceptor
 	BodyTimeout     time.Duration           // how long a client may take to send a body; 0: 20 s
 	Registry        prometheus.Registerer   // nil: metrics are kept but not registered
@@ -132,6 +134,9 @@ func (s *server) routes() {
 	}
 	if s.Suppressions != nil {
 		s.suppressionRoutes()
+	}
+	if s.OptOuts != nil {
+		s.unsubscribeRoutes()
 	}
 }
 

@@ -26,6 +26,9 @@ type Request struct {
 	To         notice.Person
 	AcceptedAt time.Time // the default webhook body's timestamp: the same on every attempt
 	Now        time.Time
+	// UnsubscribeURL is the link by which the reader leaves the category; empty
+	// when there is none, as in previews and on other media than email.
+	UnsubscribeURL string
 }
 
 // Rendering is finished content.
@@ -140,6 +143,7 @@ func (r *renderer) prepare(t *Template, req Request) error {
 	r.to["locale"], r.to["timezone"] = req.To.Locale, req.To.Timezone
 	r.root["data"], r.root["to"], r.root["id"] = data, r.to, req.ID
 	r.root["category"], r.root["template"], r.root["now"] = category, t.Name, req.Now
+	r.root["unsubscribe_url"] = req.UnsubscribeURL
 	return nil
 }
 

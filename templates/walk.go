@@ -437,7 +437,7 @@ func (w *walker) falsehoods(s scope, p *parse.PipeNode) []string {
 }
 
 func rootNames() []string {
-	return []string{"data", "to", "id", "category", "template", "now"}
+	return []string{"data", "to", "id", "category", "template", "now", "unsubscribe_url"}
 }
 
 func personNames() []string { return []string{"user", "name", "email", "locale", "timezone"} }
@@ -452,7 +452,7 @@ func (w *walker) use(s scope, p place, n parse.Node, mode use) {
 		if near := notice.Nearest(name, rootNames()); near != "" {
 			w.faults.add(w.at(n), "unknown name .%s: did you mean .%s?", name, near)
 		} else {
-			w.faults.add(w.at(n), "unknown name .%s: the notification's data is .data.%s; beside it there are .to, .id, .category, .template and .now", name, name)
+			w.faults.add(w.at(n), "unknown name .%s: the notification's data is .data.%s; beside it there are .to, .id, .category, .template, .now and .unsubscribe_url", name, name)
 		}
 	case name == "data":
 		w.refs.add(s, p.path[1:], w.at(n), mode)

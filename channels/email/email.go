@@ -32,10 +32,9 @@ type Adapter struct {
 type Option func(*settings)
 
 type settings struct {
-	now         func() time.Time
-	dial        dialFunc
-	helo        string
-	unsubscribe func(channels.Message) string
+	now  func() time.Time
+	dial dialFunc
+	helo string
 }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -51,14 +50,6 @@ func WithDialer(dial func(ctx context.Context, network, address string) (net.Con
 
 // WithHelo sets the name that EHLO gives; without it the machine's host name.
 func WithHelo(name string) Option { return func(s *settings) { s.helo = name } }
-
-// WithUnsubscribe gives mails one-click unsubscription (RFC 8058) where the
-// configuration has an unsubscribe_url: token makes the last path segment of
-// the link, which must identify the recipient and what to stop, and withstand
-// guessing. An empty token, and the critical lane, have no link.
-func WithUnsubscribe(token func(channels.Message) string) Option {
-	return func(s *settings) { s.unsubscribe = token }
-}
 
 // New makes the adapter of cfg. It connects to nothing yet. An error names the
 // key at fault.

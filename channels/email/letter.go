@@ -12,7 +12,6 @@ import (
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
-	"github.com/carillonhq/carillon/notice"
 	gomail "github.com/wneessen/go-mail"
 	"golang.org/x/net/idna"
 )
@@ -24,12 +23,10 @@ var errNeedsUTF8 = errors.New("the address needs SMTPUTF8 (RFC 6531), which the 
 
 // composer makes letters of messages.
 type composer struct {
-	from        *mail.Address
-	domain      string  // of from: the right side of Message-ID
-	signer      *signer // nil: mails go unsigned
-	unsubscribe string  // the base URL, without a slash at its end
-	token       func(channels.Message) string
-	now         func() time.Time
+	from   *mail.Address
+	domain string  // of from: the right side of Message-ID
+	signer *signer // nil: mails go unsigned
+	now    func() time.Time
 }
 
 func newComposer(cfg config.Email, s settings) (composer, error) {
@@ -41,15 +38,8 @@ func newComposer(cfg config.Email, s settings) (composer, error) {
 	if err != nil {
 		return composer{}, fmt.Errorf("from: %q: %w", cfg.From, err)
 	}
-	c := composer{from: from, token: s.unsubscribe, now: s.now}
+	c := composer{from: from, now: s.now}
 	c.domain = from.Address[strings.LastIndexByte(from.Address, '@')+1:]
-	if cfg.UnsubscribeURL != "" {
-		// RFC 8058 §3.1: one https URI.
-		if !strings.HasPrefix(cfg.UnsubscribeURL, "https://") || !isPrintable(cfg.UnsubscribeURL) {
-			return composer{}, fmt.Errorf("unsubscribe_url: %q: must begin with https://, as RFC 8058 asks", cfg.UnsubscribeURL)
-		}
-		c.unsubscribe = strings.TrimRight(cfg.UnsubscribeURL, "/")
-	}
 	if cfg.DKIM != nil {
 		if c.signer, err = newSigner(*cfg.DKIM); err != nil {
 			return composer{}, err
@@ -83,8 +73,7 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	if err != nil {
 		return letter{}, err
 	}
-	leave, err := c.link(m)
-	if err != nil {
+	if err := checkLink(m.Unsubscribe); err != nil {
 		return letter{}, err
 	}
 	l := letter{
@@ -99,7 +88,7 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 		subject:  oneLine(content.Subject),
 		text:     content.Text,
 		html:     content.HTML,
-		leave:    leave,
+		leave:    m.Unsubscribe,
 	}
 	if l.date.IsZero() {
 		l.date = c.now()
@@ -111,19 +100,13 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	return l, nil
 }
 
-// link is the one-click unsubscribe link of m; empty when it has none.
-func (c *composer) link(m channels.Message) (string, error) {
-	if c.unsubscribe == "" || c.token == nil || m.Lane == notice.LaneCritical {
-		return "", nil
+// checkLink refuses a link that could be anything else than one URI between
+// angle brackets (RFC 2369 §2).
+func checkLink(link string) error {
+	if !isPrintable(link) || !isASCII(link) || strings.ContainsAny(link, "<>,\"") {
+		return errors.New("the unsubscribe link cannot stand in a header")
 	}
-	token := c.token(m)
-	if token == "" {
-		return "", nil
-	}
-	if !isPrintable(token) || strings.ContainsAny(token, "<>,/?#") {
-		return "", errors.New("the unsubscribe token cannot stand in a URL")
-	}
-	return c.unsubscribe + "/" + token, nil
+	return nil
 }
 
 // render writes the mail out, signed.

@@ -253,10 +253,11 @@ func FuzzRecipient(f *testing.F) {
 }
 
 func TestOneClickUnsubscribe(t *testing.T) {
-	token := "tok-42"
-	c := testComposer(t, config.Email{UnsubscribeURL: "https://notify.acme.example/u/"}, WithUnsubscribe(func(channels.Message) string { return token }))
+	c := testComposer(t, config.Email{})
 	t.Run("both headers of RFC 8058", func(t *testing.T) {
-		h := parse(t, rendered(t, c, mailFor("1-a-0"), true)).Header
+		m := mailFor("1-a-0")
+		m.Unsubscribe = "https://notify.acme.example/u/tok-42"
+		h := parse(t, rendered(t, c, m, true)).Header
 		if got := h.Get("List-Unsubscribe"); got != "<https://notify.acme.example/u/tok-42>" {
 			t.Errorf("List-Unsubscribe %q", got)
 		}
@@ -264,19 +265,20 @@ func TestOneClickUnsubscribe(t *testing.T) {
 			t.Errorf("List-Unsubscribe-Post %q", got)
 		}
 	})
-	t.Run("not in the critical lane", func(t *testing.T) {
-		m := mailFor("1-a-0")
-		m.Lane = notice.LaneCritical
-		if h := parse(t, rendered(t, c, m, true)).Header; h.Get("List-Unsubscribe") != "" {
-			t.Error("a critical mail can be unsubscribed from")
+	t.Run("none without a link", func(t *testing.T) {
+		if h := parse(t, rendered(t, c, mailFor("1-a-0"), true)).Header; h.Get("List-Unsubscribe")+h.Get("List-Unsubscribe-Post") != "" {
+			t.Error("a mail that nobody can leave says how to")
 		}
 	})
-	t.Run("a token with a line break is refused", func(t *testing.T) {
-		token = "x>\r\nBcc: evil@evil.example"
-		if _, err := c.compose(mailFor("1-a-0")); err == nil {
-			t.Error("it was composed")
-		}
-	})
+	for _, link := range []string{"https://x.example/>\r\nBcc: evil@evil.example", "https://x.example/a>,<b", "https://x.example/ü", "https://x.example/a b"} {
+		t.Run("a link that is more than one is refused: "+link, func(t *testing.T) {
+			m := mailFor("1-a-0")
+			m.Unsubscribe = link
+			if _, err := c.compose(m); err == nil {
+				t.Error("it was composed")
+			}
+		})
+	}
 }
 
 func keyPEM(t testing.TB, key any) config.Secret {
@@ -317,9 +319,9 @@ func TestASignatureIsVerifiedByAnotherImplementation(t *testing.T) {
 				}
 				cfg := settingsFor(t, relay.listener.Addr())
 				cfg.DKIM = &config.DKIM{Domain: "acme.example", Selector: "s1", Key: keyPEM(t, c.key)}
-				cfg.UnsubscribeURL = "https://notify.acme.example/u"
-				a := newAdapter(t, cfg, WithUnsubscribe(func(channels.Message) string { return "tok" }))
+				a := newAdapter(t, cfg)
 				m := mailFor("1-a-0")
+				m.Unsubscribe = "https://notify.acme.example/u/tok"
 				m.Content.Email.Text = "Grüße\n.\n..two dots\nand  spaces \t\n\n\n"
 				if r := send(t, a, m); r.Verdict != channels.Sent {
 					t.Fatalf("%v, %v", r.Verdict, r.Err)
@@ -436,7 +438,6 @@ func TestBadSettingsSayWhatToMend(t *testing.T) {
 		{"an unknown TLS mode", func(c *config.Email) { c.SMTP.TLS = "ssl" }, `email.smtp.tls: "ssl"`},
 		{"a missing ca_file", func(c *config.Email) { c.SMTP.CAFile = "/nonexistent.pem" }, "email.smtp.ca_file"},
 		{"no sender", func(c *config.Email) { c.From = "nobody" }, `email.from: "nobody"`},
-		{"an unsubscribe_url without TLS", func(c *config.Email) { c.UnsubscribeURL = "http://x.example" }, "email.unsubscribe_url"},
 		{"an unreadable DKIM key", func(c *config.Email) { c.DKIM = &config.DKIM{Domain: "a.example", Selector: "s", Key: small} }, "email.dkim.key"},
 		{"no DKIM selector", func(c *config.Email) { c.DKIM = &config.DKIM{Domain: "a.example", Key: small} }, `selector ""`},
 		{"no timeout", func(c *config.Email) { c.Timeout = 0 }, "email.timeout"},

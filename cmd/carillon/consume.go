@@ -152,7 +152,7 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 	c.pipeline = delivery.New(delivery.Options{
 		Consumer: name, Queue: g.queue, Directory: g.people, Catalogue: g.catalogue, Caps: caps, QuietHours: g.cfg.Throttle.QuietHours,
 		Accept: ingest.Acceptor{Templates: g.catalogue, EnabledChannels: g.enabled}, Routes: g.routes, Tenant: soleTenant(g.cfg.Auth),
-		Enabled: g.enabled, Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry,
+		Enabled: g.enabled, Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry, UnsubscribeLink: g.unsubscribeLink,
 	})
 	return c, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -143,6 +144,8 @@ func (d *dev) config() (*config.Config, error) {
 	cfg.Queue.Partitions = 2
 	cfg.Ingest.Listen, cfg.Auth.Disabled = d.Listen, true
 	cfg.Channels = d.sandbox.Section()
+	cfg.Channels.Email.UnsubscribeURL = "http://" + d.Listen + "/u"
+	cfg.Channels.Email.UnsubscribeKey = config.NewSecret(rand.Text())
 	cfg.Retry.Schedule = devSchedule()
 	dir, err := d.catalogueDir()
 	cfg.Templates.Dir = dir

@@ -23,6 +23,7 @@ import (
 	"github.com/carillonhq/carillon/channels/webpush"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/notice/optout"
 	"github.com/carillonhq/carillon/notice/routing"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
@@ -42,6 +43,8 @@ type gateway struct {
 	catalogue *templates.Store
 	routes    *routing.Table
 	enabled   map[notice.Channel]bool
+	optouts   *optout.Keys  // nil: no unsubscribe links
+	links     *optout.Links // nil as well
 	closers   []func()
 }
 
@@ -67,7 +70,44 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if g.routes, err = routing.Compile(g.cfg.Routes); err != nil {
 		return usage(err)
 	}
+	if err := g.openOptOuts(); err != nil {
+		return usage(err)
+	}
 	return g.openQueue(ctx)
+}
+
+// openOptOuts makes the unsubscribe links of mails, where they are configured.
+func (g *gateway) openOptOuts() error {
+	section := g.cfg.Channels.Email
+	if section == nil || section.UnsubscribeURL == "" {
+		return nil
+	}
+	var secrets [][]byte
+	for _, key := range section.UnsubscribeKeys() {
+		secrets = append(secrets, []byte(key.Reveal()))
+	}
+	keys, err := optout.NewKeys(secrets...)
+	if err != nil {
+		return fmt.Errorf("channels.email.unsubscribe_key: %w", err)
+	}
+	g.optouts, g.links = keys, optout.NewLinks(section.UnsubscribeURL, keys, section.Mandatory)
+	return nil
+}
+
+// unsubscribeLink is the link by which a delivery's recipient leaves its
+// category; empty when there is none.
+func (g *gateway) unsubscribeLink(d *notice.Delivery) string {
+	if d.Lane == notice.LaneCritical {
+		return ""
+	}
+	wish := optout.Wish{Tenant: d.Tenant, User: d.To.User, Category: d.Category}
+	if wish.User == "" {
+		wish.Address = d.To.Email
+		if d.Address.Channel == notice.ChannelEmail {
+			wish.Address = d.Address.To
+		}
+	}
+	return g.links.For(wish, d.AcceptedAt)
 }
 
 // catalogueError names the folder too when err speaks of the files in it.

@@ -57,8 +57,12 @@ func (c ingestCmd) Run(a *app) error {
 
 // ingestHandler is the API over this gateway's parts.
 func (g *gateway) ingestHandler() http.Handler {
-	return ingest.New(ingest.Options{
+	options := ingest.Options{
 		Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Queue: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
 		Profiles: g.people, Suppressions: g.people, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
-	})
+	}
+	if g.optouts != nil {
+		options.OptOuts, options.Wishes = g.optouts, g.people
+	}
+	return ingest.New(options)
 }
