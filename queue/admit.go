@@ -31,6 +31,7 @@ type admission struct {
 	head      []byte // of its record
 	due       time.Time
 	lane      notice.Lane
+	turn      int  // its tenant's
 	claimed   bool // the key is ours: id is the first
 	done      *sync.WaitGroup
 	result    *Admitted
@@ -160,6 +161,9 @@ func (q *Queue) commit(batch []*admission) {
 			continue
 		}
 		batch = answerReused(batch)
+		if err = q.assignTurns(ctx, batch); err != nil {
+			continue
+		}
 		if err = q.admit(ctx, batch); err == nil || errors.Is(err, errNotDurable) {
 			break
 		}
@@ -275,9 +279,9 @@ func (q *Queue) admit(ctx context.Context, batch []*admission) error {
 
 func (q *Queue) addAdmission(c *batchCall, p int, a *admission, now time.Time) {
 	wait := max(0, a.due.Sub(now).Milliseconds())
-	c.add(c.own(q.keys.record(p, a.id)), a.event, a.head, wait, c.key(q.keys.stream(p, stageEvents, a.lane)))
+	c.add(c.own(q.keys.record(p, a.id)), a.event, a.head, wait, c.key(q.keys.stream(p, stageEvents, a.lane, a.turn)))
 	if wait > 0 {
-		c.add(a.due.UnixMilli(), a.id, streamSuffix(stageEvents, a.lane), c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
+		c.add(a.due.UnixMilli(), a.id, streamSuffix(stageEvents, a.lane, a.turn), c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 	}
 }
 

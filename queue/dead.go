@@ -281,7 +281,11 @@ func (q *Queue) redrivePage(ctx context.Context, page []Dead) (n int, err error)
 	byPartition := map[int]*call{}
 	var calls []*call
 	var unfit error
-	for _, d := range page {
+	turns, err := q.turnsOfDead(ctx, page)
+	if err != nil {
+		return 0, err
+	}
+	for i, d := range page {
 		if d.Channel == notice.ChannelInbox {
 			done, err := q.redriveInbox(ctx, d)
 			if errors.Is(err, ErrUnavailable) {
@@ -300,7 +304,7 @@ func (q *Queue) redrivePage(ctx context.Context, page []Dead) (n int, err error)
 			byPartition[p] = c
 			calls = append(calls, c)
 		}
-		unfit = cmp.Or(unfit, q.addRedrive(c, p, d))
+		unfit = cmp.Or(unfit, q.addRedrive(c, p, d, turns[i]))
 	}
 	if err := q.runAll(ctx, calls); err != nil {
 		return n, err
@@ -319,7 +323,20 @@ func redriven(calls []*call) int {
 	return n
 }
 
-func (q *Queue) addRedrive(c *call, p int, d Dead) error {
+// turnsOfDead are the turns that letters go back to: their tenants'.
+func (q *Queue) turnsOfDead(ctx context.Context, page []Dead) ([]int, error) {
+	out := make([]int, len(page))
+	tenants := func(yield func(int, string) bool) {
+		for i, d := range page {
+			if d.Channel != notice.ChannelInbox && !yield(i, d.Tenant) {
+				return
+			}
+		}
+	}
+	return out, q.turnsOf(ctx, tenants, func(i, turn int) { out[i] = turn })
+}
+
+func (q *Queue) addRedrive(c *call, p int, d Dead, turn int) error {
 	var delivery notice.Delivery
 	if err := json.Unmarshal([]byte(d.Payload), &delivery); err != nil {
 		return fmt.Errorf("dead letter %s: %w", d.ID, err)
@@ -332,7 +349,7 @@ func (q *Queue) addRedrive(c *call, p int, d Dead) error {
 	}
 	now := q.now()
 	line := appendEntry(nil, ordinal, delivery.AcceptedAt, Entry{At: now, Status: notice.StatusQueued, Detail: "redriven"})
-	c.keys = append(c.keys, q.keys.record(p, notification), q.keys.stream(p, string(delivery.Address.Channel), delivery.Lane))
+	c.keys = append(c.keys, q.keys.record(p, notification), q.keys.stream(p, string(delivery.Address.Channel), delivery.Lane, turn))
 	c.args = append(c.args, d.ID, payload, line, headOfDelivery(&delivery, ordinal))
 	return nil
 }

@@ -14,9 +14,10 @@ import (
 // slot of a Redis Cluster.
 //
 //	{ns}:inbox                  stream   what other programs put on the queue
-//	{ns}:meta                   hash     what is fixed once data exists: partitions
+//	{ns}:meta                   hash     partitions, fixed once data exists; turn:{tenant}; tenants, how many have a turn
 //	{ns:p}:events:{lane}        stream   accepted, not yet planned
 //	{ns:p}:{channel}:{lane}     stream   deliveries
+//	…:{lane}:{turn}             stream   the same, of tenants of another turn than 0
 //	{ns:p}:later                zset     parked ids by the millisecond they are due
 //	{ns:p}:parked               hash     parked id → stream it goes back to, and its payload
 //	{ns:p}:n:{id}               string   a notification's record, see record.go
@@ -42,13 +43,18 @@ func (k keys) tag(p int) string {
 	return "{" + k.namespace + ":" + strconv.Itoa(p) + "}:"
 }
 
-func (k keys) stream(p int, stage string, lane notice.Lane) string {
-	return k.tag(p) + streamSuffix(stage, lane)
+func (k keys) stream(p int, stage string, lane notice.Lane, turn int) string {
+	return k.tag(p) + streamSuffix(stage, lane, turn)
 }
 
 // streamSuffix is a stream's key without its partition, which is how a parked
 // entry remembers where it goes back to.
-func streamSuffix(stage string, lane notice.Lane) string { return stage + ":" + string(lane) }
+func streamSuffix(stage string, lane notice.Lane, turn int) string {
+	if turn == 0 {
+		return stage + ":" + string(lane)
+	}
+	return stage + ":" + string(lane) + ":" + strconv.Itoa(turn)
+}
 
 func (k keys) later(p int) string       { return k.tag(p) + "later" }
 func (k keys) parked(p int) string      { return k.tag(p) + "parked" }

@@ -52,23 +52,24 @@ func (q *Queue) addPlanned(c *batchCall, p int, pl *Planned, now time.Time) erro
 		if pl.Deliveries[i].Ended.Status != "" {
 			continue
 		}
-		if err := q.addDelivery(c, p, &pl.Deliveries[i], open == 1, now); err != nil {
+		if err := q.addDelivery(c, pl.Lease.from, &pl.Deliveries[i], open == 1, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (q *Queue) addDelivery(c *batchCall, p int, d *PlannedDelivery, alone bool, now time.Time) error {
+// addDelivery adds a delivery in the partition and the turn of its event.
+func (q *Queue) addDelivery(c *batchCall, from *stream, d *PlannedDelivery, alone bool, now time.Time) error {
 	d.Delivery.Alone = alone
 	payload := encode(&d.Delivery)
-	stage, lane := string(d.Delivery.Address.Channel), d.Delivery.Lane
+	p, stage, lane := from.partition, string(d.Delivery.Address.Channel), d.Delivery.Lane
 	c.add(d.Delivery.ID, payload)
 	if wait := d.Due.Sub(now).Milliseconds(); wait > 0 {
-		c.add(d.Due.UnixMilli(), wait, streamSuffix(stage, lane), c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
+		c.add(d.Due.UnixMilli(), wait, streamSuffix(stage, lane, from.turn), c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 		return nil
 	}
-	c.add(0, 0, c.key(q.keys.stream(p, stage, lane)), 0, 0)
+	c.add(0, 0, c.key(q.keys.stream(p, stage, lane, from.turn)), 0, 0)
 	return nil
 }
 

@@ -42,6 +42,7 @@ type Queue struct {
 	running sync.WaitGroup
 	admits  chan *admission
 	backlog backlog
+	turns   turns
 	state   atomic.Pointer[error] // why the queue cannot be used; nil: it can
 }
 
@@ -50,6 +51,7 @@ type stream struct {
 	partition int
 	stage     string
 	lane      notice.Lane
+	turn      int
 	key       string
 }
 
@@ -78,7 +80,9 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 	for p := range cfg.Partitions {
 		for _, stage := range stages() {
 			for _, lane := range notice.Lanes() {
-				q.streams = append(q.streams, stream{p, stage, lane, q.keys.stream(p, stage, lane)})
+				for turn := range Turns {
+					q.streams = append(q.streams, stream{p, stage, lane, turn, q.keys.stream(p, stage, lane, turn)})
+				}
 			}
 		}
 	}

@@ -41,9 +41,12 @@ var buryLua string
 //go:embed cancel.lua
 var cancelLua string
 
+//go:embed turn.lua
+var turnLua string
+
 // scripts are this room's transitions, each with its digest.
 type scripts struct {
-	claim, admit, plan, settle, promote, renew, retire, redrive, bury, cancel *redis.Script
+	claim, admit, plan, settle, promote, renew, retire, redrive, bury, cancel, turn *redis.Script
 }
 
 func newScripts() scripts {
@@ -51,7 +54,7 @@ func newScripts() scripts {
 		claim: redis.NewScript(claimLua), admit: redis.NewScript(admitLua), plan: redis.NewScript(planLua),
 		settle: redis.NewScript(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
 		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), bury: redis.NewScript(buryLua),
-		cancel: redis.NewScript(cancelLua),
+		cancel: redis.NewScript(cancelLua), turn: redis.NewScript(turnLua),
 	}
 }
 

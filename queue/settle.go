@@ -120,7 +120,7 @@ func (q *Queue) addUnreadable(c *batchCall, p int, s *Settlement, now time.Time)
 func (q *Queue) addLater(c *batchCall, p int, s *Settlement, now time.Time) error {
 	payload := encode(s.Delivery)
 	wait := max(0, s.Due.Sub(now))
-	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(string(s.Delivery.Address.Channel), s.Lease.from.lane),
+	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(string(s.Delivery.Address.Channel), s.Lease.from.lane, s.Lease.from.turn),
 		c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
 	return nil
 }
@@ -151,7 +151,7 @@ func (q *Queue) addNext(c *batchCall, p int, s *Settlement, now time.Time) error
 	line = appendPlanned(line, ordinal+1, now.Sub(d.AcceptedAt), d.Address)
 	payload := encode(&d)
 	c.add("next", c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), line,
-		d.ID, c.key(q.keys.stream(p, string(d.Address.Channel), d.Lane)), payload)
+		d.ID, c.key(q.keys.stream(p, string(d.Address.Channel), d.Lane, s.Lease.from.turn)), payload)
 	return nil
 }
 

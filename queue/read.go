@@ -1,0 +1,345 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+const (
+	// allEvery is at which read every stream is asked, though some are known
+	// to have more: what a new tenant has waits for so many reads at most.
+	allEvery = 4
+	// activeReads is for how many reads after its last entry a turn counts
+	// when a reader's room is shared out.
+	activeReads = 64
+	// fullBlock is how long a read waits for the other turns while one has no
+	// room, and may have it again at any moment.
+	fullBlock = 10 * time.Millisecond
+	// ownMost bounds one answer of Own for each stream; a consumer holds fewer.
+	ownMost = 2048
+)
+
+// Room is how many entries of each turn may be leased. A turn without room is
+// not read.
+type Room [Turns]int
+
+// Total is the room of all turns together.
+func (r Room) Total() int {
+	total := 0
+	for _, n := range r {
+		total += n
+	}
+	return total
+}
+
+// source is one stream of a Reader.
+type source struct {
+	*stream
+	hot bool // it gave all that it was asked for, and may have more
+}
+
+// Reader reads one stage and lane, in every partition and turn, under one
+// consumer's name. It is for one goroutine.
+//
+// The number of entries that a command asks for goes for each of its streams,
+// so asking all of them for their part would take little from the only one that
+// has something. A Reader therefore asks those that are known to have more, by
+// turns, and all of them at every fourth read and when none is known.
+type Reader struct {
+	q        *Queue
+	consumer string
+	sources  []*source        // of every turn, in each of every partition
+	turns    [Turns][]*source // the same
+	slots    [][]*source      // what one command may read: everything on a single server, a partition on a cluster
+	byKey    map[string]*source
+	reads    int
+	gave     [Turns]int // the read at which a turn gave something last; 0: never
+	next     int        // whose turn it is: the slot, and for Reclaim the turn
+}
+
+// EventReader reads accepted events of one lane.
+func (q *Queue) EventReader(consumer string, lane notice.Lane) *Reader {
+	return q.newReader(consumer, stageEvents, lane)
+}
+
+// DeliveryReader reads deliveries of one channel and lane.
+func (q *Queue) DeliveryReader(consumer string, c notice.Channel, lane notice.Lane) *Reader {
+	return q.newReader(consumer, string(c), lane)
+}
+
+func (q *Queue) newReader(consumer, stage string, lane notice.Lane) *Reader {
+	r := &Reader{q: q, consumer: consumer, byKey: map[string]*source{}}
+	slot := -1
+	for i := range q.streams {
+		s := &source{stream: &q.streams[i]}
+		if s.stage != stage || s.lane != lane {
+			continue
+		}
+		r.sources = append(r.sources, s)
+		r.turns[s.turn] = append(r.turns[s.turn], s)
+		r.byKey[s.key] = s
+		if slot < 0 || q.cluster && s.partition != slot {
+			r.slots, slot = append(r.slots, nil), s.partition
+		}
+		last := len(r.slots) - 1
+		r.slots[last] = append(r.slots[last], s)
+	}
+	return r
+}
+
+// ask is what one command asks for: up to count entries of each stream.
+type ask struct {
+	sources []*source
+	count   int
+}
+
+// Read leases up to about room entries, shared out among the turns that have
+// something, waiting a second at most for the first. Missing streams and groups
+// are made again.
+func (r *Reader) Read(ctx context.Context, room int) ([]*Lease, error) {
+	active := 0
+	for _, at := range r.gave {
+		if at > 0 && r.reads-at < activeReads {
+			active++
+		}
+	}
+	var each Room
+	for turn := range each {
+		each[turn] = max(1, room/max(active, 1))
+	}
+	return r.ReadTurns(ctx, each)
+}
+
+// ReadTurns is Read with room for each turn by itself.
+func (r *Reader) ReadTurns(ctx context.Context, room Room) ([]*Lease, error) {
+	r.reads++
+	if hot := r.hotAsks(room); len(hot) > 0 && r.reads%allEvery != 0 {
+		out, err := r.read(ctx, hot, ">", -1)
+		if err != nil {
+			return out, r.q.recover(ctx, err)
+		}
+		if len(out) > 0 {
+			return out, nil
+		}
+	}
+	return r.readAll(ctx, room)
+}
+
+// hotAsks asks the streams that have more: a turn's room is shared out among
+// its partitions.
+func (r *Reader) hotAsks(room Room) (asks []ask) {
+	for turn, sources := range r.turns {
+		if room[turn] <= 0 {
+			continue
+		}
+		var hot []*source
+		for _, s := range sources {
+			if s.hot {
+				hot = append(hot, s)
+			}
+		}
+		if len(hot) == 0 {
+			continue
+		}
+		count := max(1, room[turn]/len(hot))
+		if !r.q.cluster {
+			asks = append(asks, ask{hot, count})
+			continue
+		}
+		for i := range hot {
+			asks = append(asks, ask{hot[i : i+1], count})
+		}
+	}
+	return asks
+}
+
+// readAll asks every stream that there is room for. On a cluster each slot is
+// asked in turn; only a full round without work may wait, and then in one slot
+// at a time, so the wait is shared out.
+func (r *Reader) readAll(ctx context.Context, room Room) ([]*Lease, error) {
+	least, wait := leastRoom(room)
+	count := max(1, least/r.q.cfg.Partitions)
+	wait = max(wait/time.Duration(len(r.slots)), min(wait, 10*time.Millisecond))
+	var out []*Lease
+	for range r.slots {
+		slot := r.slots[r.next%len(r.slots)]
+		r.next++
+		var asked []*source
+		for _, s := range slot {
+			if room[s.turn] > 0 {
+				asked = append(asked, s)
+			}
+		}
+		if len(asked) == 0 {
+			return out, nil
+		}
+		if len(out) > 0 {
+			wait = -1
+		}
+		got, err := r.read(ctx, []ask{{asked, count}}, ">", wait)
+		if out = append(out, got...); err != nil {
+			return out, r.q.recover(ctx, err)
+		}
+	}
+	return out, nil
+}
+
+// leastRoom is the least room that a turn has which has any, and how long a
+// read may wait.
+func leastRoom(room Room) (least int, wait time.Duration) {
+	wait = blockTime
+	for _, n := range room {
+		switch {
+		case n <= 0:
+			wait = fullBlock
+		case least == 0 || n < least:
+			least = n
+		}
+	}
+	return least, wait
+}
+
+// Own returns everything that this consumer holds by the server's account. It
+// may be more than the consumer knows of: when the reply to a Read is lost, the
+// entries are leased all the same.
+func (r *Reader) Own(ctx context.Context) ([]*Lease, error) {
+	var out []*Lease
+	for _, slot := range r.slots {
+		got, err := r.read(ctx, []ask{{slot, ownMost}}, "0", -1)
+		if out = append(out, got...); err != nil {
+			return out, r.q.recover(ctx, err)
+		}
+	}
+	return out, nil
+}
+
+// read reads entries that nobody holds (from ">"), or those that this consumer
+// holds (from "0"). Only a single ask may block. What was leased before an
+// error is returned with it.
+func (r *Reader) read(ctx context.Context, asks []ask, from string, block time.Duration) (out []*Lease, err error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout+max(block, 0))
+	defer cancel()
+	replies := make([]*redis.XStreamSliceCmd, len(asks))
+	if len(asks) == 1 {
+		replies[0] = r.q.readers.XReadGroup(ctx, r.args(asks[0], from, block))
+	} else {
+		pipe := r.q.readers.Pipeline()
+		for i, a := range asks {
+			replies[i] = pipe.XReadGroup(ctx, r.args(a, from, block))
+		}
+		_, err = pipe.Exec(ctx)
+	}
+	if errors.Is(err, redis.Nil) { // that of a reply without entries
+		err = nil
+	}
+	now := r.q.now()
+	for i, a := range asks {
+		found, failed := replies[i].Result()
+		if failed != nil && !errors.Is(failed, redis.Nil) {
+			err = fmt.Errorf("reading %s: %w", a.sources[0].key, failed)
+			continue
+		}
+		out = append(out, r.leases(a, found, now)...)
+	}
+	return out, err
+}
+
+func (r *Reader) args(a ask, from string, block time.Duration) *redis.XReadGroupArgs {
+	streams := make([]string, 0, 2*len(a.sources))
+	for _, s := range a.sources {
+		streams = append(streams, s.key)
+	}
+	for range a.sources {
+		streams = append(streams, from)
+	}
+	return &redis.XReadGroupArgs{Group: group, Consumer: r.consumer, Streams: streams, Count: int64(a.count), Block: block}
+}
+
+// leases takes an answer in, and notes which streams may have more.
+func (r *Reader) leases(a ask, found []redis.XStream, now time.Time) (out []*Lease) {
+	for _, s := range a.sources {
+		s.hot = false
+	}
+	for _, f := range found {
+		s := r.byKey[f.Stream]
+		if len(f.Messages) > 0 {
+			s.hot, r.gave[s.turn] = len(f.Messages) >= a.count, r.reads
+		}
+		for _, m := range f.Messages {
+			if m.Values != nil { // nil: deleted while it was held
+				out = append(out, leaseOf(s.stream, m, now))
+			}
+		}
+	}
+	return out
+}
+
+// Reclaim leases up to about room entries whose consumers have not been heard
+// of for queue.visibility, of one turn after the other. They may be this
+// consumer's own, when it could not renew them in time.
+func (r *Reader) Reclaim(ctx context.Context, room int) ([]*Lease, error) {
+	var out []*Lease
+	for range r.turns {
+		turn := r.turns[r.next%Turns]
+		r.next++
+		found, err := r.reclaimTurn(ctx, turn, room-len(out))
+		if out = append(out, found...); err != nil {
+			return out, r.q.recover(ctx, err)
+		}
+		if len(out) >= room {
+			break
+		}
+	}
+	return out, nil
+}
+
+// reclaimTurn asks a turn's partitions together, each for its part of the room,
+// and those that gave it for more as long as there is room.
+func (r *Reader) reclaimTurn(ctx context.Context, sources []*source, room int) (out []*Lease, err error) {
+	for len(sources) > 0 && len(out) < room {
+		count := max(1, (room-len(out))/len(sources))
+		pipe := r.q.rdb.Pipeline()
+		asked := make([]*redis.XAutoClaimCmd, len(sources))
+		for i, s := range sources {
+			asked[i] = pipe.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+				Stream: s.key, Group: group, Consumer: r.consumer, MinIdle: r.q.cfg.Visibility.Std(), Start: "0", Count: int64(count),
+			})
+		}
+		_, err = pipe.Exec(ctx)
+		var more []*source
+		for i, s := range sources {
+			found, _ := asked[i].Val()
+			got, failed := r.reclaimed(ctx, s.stream, found)
+			if out = append(out, got...); failed != nil {
+				err = failed
+			}
+			if len(found) >= count {
+				more = append(more, s)
+			}
+		}
+		if err != nil {
+			return out, fmt.Errorf("reclaiming from %s: %w", sources[0].key, err)
+		}
+		sources = more
+	}
+	return out, nil
+}
+
+func (r *Reader) reclaimed(ctx context.Context, s *stream, found []redis.XMessage) ([]*Lease, error) {
+	now := r.q.now()
+	var out []*Lease
+	for _, m := range found {
+		if m.Values != nil { // nil: settled while it was pending
+			l := leaseOf(s, m, now)
+			l.Lost = 1
+			out = append(out, l)
+		}
+	}
+	return out, r.countLost(ctx, s, out)
+}
