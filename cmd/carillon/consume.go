@@ -152,9 +152,26 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 	c.pipeline = delivery.New(delivery.Options{
 		Consumer: name, Queue: g.queue, Directory: g.people, Catalogue: g.catalogue, Caps: caps, QuietHours: g.cfg.Throttle.QuietHours,
 		Accept: ingest.Acceptor{Templates: g.catalogue, EnabledChannels: g.enabled}, Routes: g.routes, Tenant: soleTenant(g.cfg.Auth),
-		Enabled: g.enabled, Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry, UnsubscribeLink: g.unsubscribeLink,
+		Enabled: g.enabled, Holds: g.holds(), Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry, UnsubscribeLink: g.unsubscribeLink,
 	})
 	return c, nil
+}
+
+// holds are the channels whose unknown outcomes are held, whoever serves them.
+func (g *gateway) holds() map[notice.Channel]bool {
+	out := map[notice.Channel]bool{}
+	for _, spec := range adapterSpecs(g.cfg.Channels) {
+		out[spec.channel] = g.retryOf(spec).OnUnknown == config.OnUnknownHold
+	}
+	return out
+}
+
+// retryOf is a channel's own retry section, or the common one.
+func (g *gateway) retryOf(spec adapterSpec) config.Retry {
+	if spec.limits.Retry != nil {
+		return *spec.limits.Retry
+	}
+	return g.cfg.Retry
 }
 
 func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
@@ -164,10 +181,7 @@ func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
 	}
 	c.closers = append(c.closers, adapter.Close)
 	ch := delivery.Channel{Adapter: adapter, Slots: throttle.NewSlots(spec.limits.Concurrency, time.Now),
-		Pace: throttle.NewPace(spec.limits.Rate), Retry: g.cfg.Retry}
-	if spec.limits.Retry != nil {
-		ch.Retry = *spec.limits.Retry
-	}
+		Pace: throttle.NewPace(spec.limits.Rate), Retry: g.retryOf(spec)}
 	if !spec.limits.Rate.IsZero() {
 		c.shares = append(c.shares, throttle.NewShare(g.rdb, g.cfg.Queue.Namespace, spec.channel, c.name, ch.Pace))
 	}
