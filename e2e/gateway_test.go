@@ -126,11 +126,14 @@ func (g *gateway) pings(first, last int) []object {
 	return out
 }
 
-// streams lists the keys of every stream.
+// streams lists the keys of every stream that is worked: not those of final
+// states, which an archive follows.
 func (g *gateway) streams() []string {
 	g.t.Helper()
-	return g.scan("stream")
+	return slices.DeleteFunc(g.scan("stream"), isFinals)
 }
+
+func isFinals(key string) bool { return strings.HasSuffix(key, ":finals") }
 
 // scan lists the keys of a type; of every type when kind is empty.
 func (g *gateway) scan(kind string) (keys []string) {
@@ -159,7 +162,7 @@ func (g *gateway) lives() map[string]time.Duration {
 	}
 	pipe, asked := g.rdb.Pipeline(), map[string]*redis.DurationCmd{}
 	for _, key := range g.scan("") {
-		if !streams[key] {
+		if !streams[key] && !isFinals(key) {
 			asked[key] = pipe.PTTL(g.t.Context(), key)
 		}
 	}

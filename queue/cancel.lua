@@ -16,6 +16,10 @@ end
 if canceled > 0 then
   local open = math.max((tonumber(redis.call('GETRANGE', KEYS[3], 0, 2)) or 0) - canceled, 0)
   redis.call('SETRANGE', KEYS[3], 0, string.format('%03d', open))
-  if open == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[1]) end
+  if open == 0 then
+    redis.call('PEXPIRE', KEYS[3], ARGV[1])
+    final(KEYS[3])
+  end
 end
+publish()
 return canceled

@@ -21,6 +21,7 @@ import (
 //	{ns:p}:later                zset     parked ids by the millisecond they are due
 //	{ns:p}:parked               hash     parked id → stream it goes back to, and its payload
 //	{ns:p}:n:{id}               string   a notification's record, see record.go
+//	{ns:p}:finals               stream   the ids of closed records, see finals.lua
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
 //	{ns:p}:dead                 zset     dead letters' ids by the millisecond they died
 //	{ns:p}:deadletters          hash     id → the dead letter
@@ -58,6 +59,7 @@ func streamSuffix(stage string, lane notice.Lane, turn int) string {
 
 func (k keys) later(p int) string       { return k.tag(p) + "later" }
 func (k keys) parked(p int) string      { return k.tag(p) + "parked" }
+func (k keys) finals(p int) string      { return k.tag(p) + "finals" }
 func (k keys) dead(p int) string        { return k.tag(p) + "dead" }
 func (k keys) deadLetters(p int) string { return k.tag(p) + "deadletters" }
 

@@ -34,6 +34,7 @@ while a <= #ARGV do
     redis.call('APPEND', record, lines)
     if n == 0 then
       redis.call('PEXPIRE', record, life)
+      final(record)
     else
       -- A single delivery closes its record by itself and needs no count.
       if n > 1 then redis.call('SETRANGE', record, 0, open) end
@@ -50,4 +51,5 @@ end
 for stream, ids in pairs(acks) do
   redis.call('XACK', stream, ARGV[1], unpack(ids))
 end
+publish()
 return out

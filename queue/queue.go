@@ -71,7 +71,7 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 	q := &Queue{
 		rdb: rdb, readers: readers, cluster: isCluster(rdb), cfg: cfg, now: time.Now,
 		keys:    keys{namespace: cfg.Namespace, partitions: cfg.Partitions},
-		scripts: newScripts(),
+		scripts: newScripts(cfg.Finals),
 		admits:  make(chan *admission, admitQueue),
 	}
 	for _, o := range options {

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
+
+//go:embed finals.lua
+var finalsLua string
 
 //go:embed claim.lua
 var claimLua string
@@ -49,12 +53,17 @@ type scripts struct {
 	claim, admit, plan, settle, promote, renew, retire, redrive, bury, cancel, turn *redis.Script
 }
 
-func newScripts() scripts {
+// newScripts makes the scripts of a queue that keeps so many final states in
+// each partition.
+func newScripts(finals int) scripts {
+	closes := func(lua string) *redis.Script {
+		return redis.NewScript("local FINALS = " + strconv.Itoa(finals) + "\n" + finalsLua + lua)
+	}
 	return scripts{
-		claim: redis.NewScript(claimLua), admit: redis.NewScript(admitLua), plan: redis.NewScript(planLua),
-		settle: redis.NewScript(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
+		claim: redis.NewScript(claimLua), admit: redis.NewScript(admitLua), plan: closes(planLua),
+		settle: closes(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
 		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), bury: redis.NewScript(buryLua),
-		cancel: redis.NewScript(cancelLua), turn: redis.NewScript(turnLua),
+		cancel: closes(cancelLua), turn: redis.NewScript(turnLua),
 	}
 }
 

@@ -33,6 +33,7 @@ local function close(record, line, life, only)
     if open > 0 then return end
   end
   redis.call('PEXPIRE', record, life)
+  final(record)
 end
 
 local function park(x)
@@ -87,4 +88,5 @@ end
 for stream, ids in pairs(acks) do
   redis.call('XACK', stream, ARGV[1], unpack(ids))
 end
+publish()
 return out
