@@ -10,6 +10,7 @@ FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHTIME ?= 1s
 BENCHFLAGS ?=
+CHAOSFLAGS ?=
 IMAGE     ?= carillon:$(VERSION)
 DOCKER    ?= docker
 
@@ -59,6 +60,10 @@ lint: ## Check the formatting, vet, staticcheck
 .PHONY: bench
 bench: ## Measure the gateway beside a plain loop, as docs/performance.md has it (BENCHFLAGS="-n 50000 -rounds 3")
 	go run ./bench $(BENCHFLAGS)
+
+.PHONY: chaos
+chaos: ## Kill, cut and freeze everything, and count what arrives (CHAOSFLAGS="-only random -seed 7 -seconds 60")
+	go run ./bench/chaos $(CHAOSFLAGS)
 
 .PHONY: microbench
 microbench: ## Run the packages' own benchmarks (BENCH=pattern, BENCHTIME=1s)
