@@ -1,8 +1,8 @@
-// Package email delivers notifications as mail through one SMTP relay (RFC
-// 5321), over a bounded pool of kept connections. Composing and signing are
-// go-mail's; the conversation is held step by step, because what a failure
-// means depends on the step it happened at: before the final dot nothing was
-// sent, after it the relay may have the mail.
+// Package email delivers notifications as mail through SMTP relays (RFC 5321),
+// over a bounded pool of kept connections to each. Composing is go-mail's; the
+// conversation is held step by step, because what a failure means depends on
+// the step it happened at: before the final dot nothing was sent, and another
+// relay may be tried; after it the relay may have the mail.
 package email
 
 import (
@@ -14,6 +14,7 @@ import (
 	"net/mail"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
@@ -24,7 +25,7 @@ import (
 // Adapter sends mail. It is safe for concurrent use.
 type Adapter struct {
 	composer composer
-	pool     *pool
+	fleet    *fleet
 	timeout  time.Duration
 }
 
@@ -65,23 +66,46 @@ func New(cfg config.Email, opts ...Option) (*Adapter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("email.%w", err)
 	}
-	r, err := newRelay(cfg.SMTP, s)
+	f, err := newFleet(cfg, s)
 	if err != nil {
-		return nil, fmt.Errorf("email.smtp.%w", err)
+		return nil, fmt.Errorf("email.%w", err)
 	}
-	return &Adapter{
-		composer: c,
-		pool:     newPool(r.connect, max(1, cfg.SMTP.Connections), s.now),
-		timeout:  cfg.Timeout.Std(),
-	}, nil
+	return &Adapter{composer: c, fleet: f, timeout: cfg.Timeout.Std()}, nil
 }
+
+func newFleet(cfg config.Email, s settings) (*fleet, error) {
+	f := &fleet{now: s.now}
+	for i, server := range cfg.Servers() {
+		r, err := newRelay(server.SMTP, s)
+		switch {
+		case err != nil && len(cfg.Relays) > 0:
+			return nil, fmt.Errorf("relays[%d].%w", i, err)
+		case err != nil:
+			return nil, fmt.Errorf("smtp.%w", err)
+		}
+		f.add(r, server)
+	}
+	return f, nil
+}
+
+func (f *fleet) add(r *relay, cfg config.Relay) {
+	mails := cfg.MailsPerConnection
+	if mails == 0 {
+		mails = mailsPerConnection
+	}
+	f.servers = append(f.servers, &server{name: r.address, weight: max(1, cfg.Weight),
+		pool: newPool(r.connect, cfg.Connections, mails, f.now)})
+}
+
+// mailsPerConnection is what a section that was not loaded from a file has.
+const mailsPerConnection = 1000
 
 // Channel is notice.ChannelEmail.
 func (a *Adapter) Channel() notice.Channel { return notice.ChannelEmail }
 
 // Close ends the kept connections; those in use end when their mail is done.
 func (a *Adapter) Close() error {
-	a.pool.close()
+	a.fleet.close()
 	return nil
 }
 
@@ -93,32 +117,20 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	words, err := a.deliver(ctx, l)
+	words, by, err := a.fleet.deliver(ctx, l)
 	if err != nil {
 		return classify(err, l.to)
 	}
-	return channels.Result{Verdict: channels.Sent, Code: "250", ProviderID: queueID(words)}
+	return channels.Result{Verdict: channels.Sent, Code: "250", ProviderID: a.providerID(words, by)}
 }
 
-// deliver hands l to the relay over a kept connection or a new one, and
-// returns the relay's words of acceptance.
-func (a *Adapter) deliver(ctx context.Context, l letter) (string, error) {
-	s, err := a.pool.take(ctx)
-	if err != nil {
-		return "", err
+// providerID is what finds the mail in the log of the relay that took it.
+func (a *Adapter) providerID(words, by string) string {
+	id := queueID(words)
+	if len(a.fleet.servers) == 1 {
+		return id
 	}
-	words, err := s.send(ctx, l)
-	if s.reused && wentStale(err) && ctx.Err() == nil {
-		// The relay hung up on a connection that it had kept: nothing was
-		// sent, and the mail is not to pay for it. A new connection, since
-		// after a relay's restart every other kept one is as dead.
-		if s, err = a.pool.replace(ctx, s); err != nil {
-			return "", err
-		}
-		words, err = s.send(ctx, l)
-	}
-	a.pool.give(s)
-	return words, err
+	return strings.TrimSpace(by + " " + id)
 }
 
 // queueID is the name that the relay gave the mail, for looking it up in the

@@ -87,23 +87,36 @@ func TestWhatAReplyMeans(t *testing.T) {
 		{"a full disk is tried again", "dot", "452 4.3.1 insufficient storage", channels.Retry, "4.3.1"},
 		{"a hang-up after acceptance is sent", "dot", vanish, channels.Sent, "250"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			noLeak(t)
-			relay := startScripted(t, map[string][]string{c.step: {c.does}})
-			a := newAdapter(t, settingsFor(t, relay.listener.Addr()))
-			r := send(t, a, mailFor("1-aaaaaaaaaaaaaaaaaaaa-0"))
-			if r.Verdict != c.verdict || r.Code != c.code {
-				t.Errorf("got %v, code %q (%v); want %v, code %q", r.Verdict, r.Code, r.Err, c.verdict, c.code)
-			}
-			channelstest.CheckResult(t, r, adaAddress, "ada.lovelace", "Hello")
-			a.Close()
-			waitFor(t, "every socket to be closed", func() bool {
-				closed := false
-				relay.look(func() { closed = relay.open == 0 && relay.opened > 0 })
-				return closed
-			})
-		})
+		t.Run(c.name, func(t *testing.T) { checkReply(t, c.step, c.does, c.verdict, c.code, false) })
+		t.Run(c.name+", in one go", func(t *testing.T) { checkReply(t, c.step, c.does, c.verdict, c.code, true) })
 	}
+}
+
+// checkReply has a relay do one thing at a step, and checks what is made of it.
+func checkReply(t *testing.T, step, does string, verdict channels.Verdict, code string, pipelining bool) {
+	t.Helper()
+	noLeak(t)
+	relay := startScripted(t, map[string][]string{step: {does}})
+	if pipelining {
+		relay.offers = append(relay.offers, "PIPELINING")
+	}
+	a := newAdapter(t, settingsFor(t, relay.listener.Addr()))
+	r := send(t, a, mailFor("1-aaaaaaaaaaaaaaaaaaaa-0"))
+	if r.Verdict != verdict || r.Code != code {
+		t.Errorf("got %v, code %q (%v); want %v, code %q", r.Verdict, r.Code, r.Err, verdict, code)
+	}
+	channelstest.CheckResult(t, r, adaAddress, "ada.lovelace", "Hello")
+	a.Close()
+	waitFor(t, "every socket to be closed", func() bool {
+		closed := false
+		relay.look(func() { closed = relay.open == 0 && relay.opened > 0 })
+		return closed
+	})
+	relay.look(func() {
+		if arrived := len(relay.mails) > 0; arrived != (step == "dot") {
+			t.Errorf("the relay has %d mails after %q at %s", len(relay.mails), does, step)
+		}
+	})
 }
 
 // noLeak fails the test when, after all of its clean-up, a goroutine is left.

@@ -21,6 +21,7 @@ const (
 type pool struct {
 	connect func(context.Context) (*session, error)
 	slots   chan struct{}
+	mails   int // the most over one connection
 	now     func() time.Time
 
 	mu     sync.Mutex
@@ -28,8 +29,8 @@ type pool struct {
 	closed bool
 }
 
-func newPool(connect func(context.Context) (*session, error), size int, now func() time.Time) *pool {
-	return &pool{connect: connect, slots: make(chan struct{}, size), now: now}
+func newPool(connect func(context.Context) (*session, error), size, mails int, now func() time.Time) *pool {
+	return &pool{connect: connect, slots: make(chan struct{}, max(1, size)), mails: max(1, mails), now: now}
 }
 
 // take is an idle connection or a new one. It must be given back.
@@ -66,7 +67,8 @@ func (p *pool) replace(ctx context.Context, dead *session) (*session, error) {
 	return p.open(ctx)
 }
 
-// give returns a connection, to be used again unless it is dead or old.
+// give returns a connection, to be used again unless it is dead, old or has
+// carried its number of mails.
 func (p *pool) give(s *session) {
 	// The slot is freed last: whoever gets it finds the connection idle, so
 	// that there are never more connections than slots.
@@ -74,7 +76,7 @@ func (p *pool) give(s *session) {
 	switch {
 	case s.dead:
 		s.hangUp()
-	case p.now().Sub(s.born) < ageLimit && p.push(s):
+	case s.mails < p.mails && p.now().Sub(s.born) < ageLimit && p.push(s):
 	default:
 		s.quit()
 	}

@@ -8,30 +8,24 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/carillonhq/carillon/config"
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// Faults of the set-up that no retry mends: classify makes them Broken.
-var (
-	errNoStartTLS = errors.New("the relay offers no STARTTLS: mend smtp.tls, or the relay")
-	errNoAuth     = errors.New("the relay offers no way to log in that may be used here: mend smtp.username, or use TLS")
-)
+// errNoStartTLS is a fault of the set-up that no retry mends.
+var errNoStartTLS = errors.New("the relay offers no STARTTLS: mend smtp.tls, or the relay")
 
 // relay opens conversations with one SMTP relay.
 type relay struct {
-	host     string
-	address  string
-	mode     config.TLSMode
-	tls      *tls.Config
-	username string
-	password config.Secret
-	helo     string
-	dial     dialFunc
+	host    string
+	address string
+	mode    config.TLSMode
+	tls     *tls.Config
+	login   login
+	helo    string
+	dial    dialFunc
 }
 
 func newRelay(cfg config.SMTP, s settings) (*relay, error) {
@@ -55,29 +49,35 @@ func newRelay(cfg config.SMTP, s settings) (*relay, error) {
 		return nil, err
 	}
 	return &relay{
-		host:     cfg.Host,
-		address:  net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)),
-		mode:     cfg.TLS,
-		tls:      tlsConfig,
-		username: cfg.Username,
-		password: cfg.Password,
-		helo:     helo,
-		dial:     s.dial,
+		host:    cfg.Host,
+		address: net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)),
+		mode:    cfg.TLS,
+		tls:     tlsConfig,
+		login:   newLogin(cfg),
+		helo:    helo,
+		dial:    s.dial,
 	}, nil
 }
 
+// trust is whom the relay may be, and who we are to it.
 func trust(cfg config.SMTP) (*tls.Config, error) {
 	c := &tls.Config{ServerName: cfg.Host, MinVersion: tls.VersionTLS12}
-	if cfg.CAFile == "" {
-		return c, nil
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file: %s holds no PEM certificate", cfg.CAFile)
+		}
 	}
-	pem, err := os.ReadFile(cfg.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file: %s holds no PEM certificate", cfg.CAFile)
+	if cfg.ClientCert != "" || cfg.ClientKey != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.ClientCert, cfg.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("client_cert: %q with client_key %q: %w", cfg.ClientCert, cfg.ClientKey, err)
+		}
+		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
 }
@@ -125,12 +125,10 @@ func (r *relay) greet(ctx context.Context, raw *bounded) (*session, *failure) {
 			return nil, f
 		}
 	}
-	if f := r.login(client); f != nil {
+	if f := r.login.in(client); f != nil {
 		return nil, f
 	}
-	eightBit, _ := client.Extension("8BITMIME")
-	utf8, _ := client.Extension("SMTPUTF8")
-	return &session{client: client, raw: raw, eightBit: eightBit, utf8: utf8}, nil
+	return &session{client: client, raw: raw, offers: offersOf(client)}, nil
 }
 
 func (r *relay) startTLS(client *smtp.Client) *failure {
@@ -142,45 +140,6 @@ func (r *relay) startTLS(client *smtp.Client) *failure {
 		return &failure{stageTLS, err}
 	}
 	return nil
-}
-
-func (r *relay) login(client *smtp.Client) *failure {
-	if r.username == "" {
-		return nil
-	}
-	_, offered := client.Extension("AUTH")
-	method := r.method(strings.Fields(strings.ToUpper(offered)))
-	if method == nil {
-		return &failure{stageAuth, errNoAuth}
-	}
-	if err := client.Auth(method); err != nil {
-		return &failure{stageAuth, err}
-	}
-	return nil
-}
-
-// method is the best of the offered ways to log in. PLAIN and LOGIN show the
-// password to whoever listens, so without TLS go-mail refuses them beyond this
-// machine; SCRAM (RFC 5802) does not show it.
-func (r *relay) method(offered []string) smtp.Auth {
-	user, password := r.username, r.password.Reveal()
-	clear := r.mode != config.TLSNone || isLoopback(r.host)
-	switch {
-	case slices.Contains(offered, "SCRAM-SHA-256"):
-		return smtp.ScramSHA256Auth(user, password)
-	case clear && slices.Contains(offered, "PLAIN"):
-		return smtp.PlainAuth("", user, password, r.host, true)
-	case clear && slices.Contains(offered, "LOGIN"):
-		return smtp.LoginAuth(user, password, r.host, true)
-	case slices.Contains(offered, "CRAM-MD5"):
-		return smtp.CRAMMD5Auth(user, password)
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // mostRead bounds what a relay may say between two mails, TLS included. Real

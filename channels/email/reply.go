@@ -132,6 +132,6 @@ func describe(meaning string, at stage, code int, words string) error {
 func setUpIsWrong(err error) bool {
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError // the port does not speak TLS
-	return errors.Is(err, errNoStartTLS) || errors.Is(err, errNoAuth) ||
+	return errors.Is(err, errNoStartTLS) || errors.Is(err, errNoAuth) || errors.Is(err, errToken) ||
 		errors.As(err, &cert) || errors.As(err, &record)
 }

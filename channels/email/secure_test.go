@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -166,24 +168,74 @@ func TestAPasswordIsNotShownWithoutTLSBeyondThisMachine(t *testing.T) {
 	for _, c := range []struct {
 		name, host string
 		mode       config.TLSMode
+		auth       config.SMTPAuth
 		offered    string
 		works      bool
 	}{
-		{"PLAIN under TLS", "relay.example", config.TLSStartTLS, "PLAIN", true},
-		{"LOGIN under TLS", "relay.example", config.TLSImplicit, "LOGIN", true},
-		{"PLAIN in the clear", "relay.example", config.TLSNone, "PLAIN LOGIN", false},
-		{"PLAIN in the clear on loopback", "127.0.0.1", config.TLSNone, "PLAIN", true},
-		{"SCRAM in the clear shows nothing", "relay.example", config.TLSNone, "PLAIN SCRAM-SHA-256", true},
-		{"nothing known", "relay.example", config.TLSStartTLS, "GSSAPI", false},
-		{"nothing", "relay.example", config.TLSStartTLS, "", false},
+		{"PLAIN under TLS", "relay.example", config.TLSStartTLS, "auto", "PLAIN", true},
+		{"LOGIN under TLS", "relay.example", config.TLSImplicit, "auto", "LOGIN", true},
+		{"PLAIN in the clear", "relay.example", config.TLSNone, "auto", "PLAIN LOGIN XOAUTH2", false},
+		{"PLAIN in the clear though it is asked for", "relay.example", config.TLSNone, "plain", "PLAIN", false},
+		{"LOGIN in the clear though it is asked for", "relay.example", config.TLSNone, "login", "LOGIN", false},
+		{"XOAUTH2 in the clear though it is asked for", "relay.example", config.TLSNone, "xoauth2", "XOAUTH2", false},
+		{"PLAIN in the clear on loopback", "127.0.0.1", config.TLSNone, "auto", "PLAIN", true},
+		{"a name that only looks like loopback", "127.0.0.1.example", config.TLSNone, "auto", "PLAIN", false},
+		{"SCRAM in the clear shows nothing", "relay.example", config.TLSNone, "auto", "PLAIN SCRAM-SHA-256", true},
+		{"CRAM-MD5 in the clear shows nothing", "relay.example", config.TLSNone, "auto", "PLAIN CRAM-MD5", true},
+		{"what is asked for is not offered", "relay.example", config.TLSStartTLS, "scram-sha-256", "PLAIN LOGIN", false},
+		{"a token is never sent unasked", "relay.example", config.TLSStartTLS, "auto", "XOAUTH2", false},
+		{"nothing known", "relay.example", config.TLSStartTLS, "auto", "GSSAPI", false},
+		{"nothing", "relay.example", config.TLSStartTLS, "auto", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := &relay{host: c.host, mode: c.mode, username: "u", password: config.NewSecret(password)}
-			if got := r.method(strings.Fields(c.offered)) != nil; got != c.works {
-				t.Errorf("a way to log in: %v, want %v", got, c.works)
+			l := newLogin(config.SMTP{Host: c.host, TLS: c.mode, Auth: c.auth, Username: "u", Password: config.NewSecret(password)})
+			if _, err := l.method(strings.Fields(c.offered)); (err == nil) != c.works {
+				t.Errorf("a way to log in: %v, want one: %v", err, c.works)
 			}
 		})
 	}
+}
+
+func TestAnAccessTokenIsReadAtEachLogin(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	relay := startScripted(t, map[string][]string{"AUTH": {"235 2.7.0 fine", "535 5.7.8 expired", "235 2.7.0 fine"}})
+	relay.offers = append(relay.offers, "AUTH PLAIN XOAUTH2")
+	cfg := settingsFor(t, relay.listener.Addr())
+	cfg.SMTP.Username, cfg.SMTP.TokenFile, cfg.SMTP.MailsPerConnection = username, file, 1
+	a := newAdapter(t, cfg)
+	for _, c := range []struct {
+		token string
+		want  channels.Verdict
+		code  string
+	}{
+		{"", channels.Broken, "setup"},
+		{"first-token\n", channels.Sent, "250"},
+		{"second-token", channels.Broken, "5.7.8"},
+		{"third\ntoken", channels.Broken, "setup"},
+		{"fourth-token", channels.Sent, "250"},
+	} {
+		if err := os.WriteFile(file, []byte(c.token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := send(t, a, mailFor("1-a-0"))
+		if r.Verdict != c.want || r.Code != c.code {
+			t.Errorf("with %q: %v, %q, %v", c.token, r.Verdict, r.Code, r.Err)
+		}
+		channelstest.CheckResult(t, r, "token-", username, "-token")
+	}
+	relay.look(func() {
+		var tokens []string
+		for _, line := range relay.said {
+			if raw, ok := strings.CutPrefix(line, "AUTH XOAUTH2 "); ok {
+				plain, _ := base64.StdEncoding.DecodeString(raw)
+				tokens = append(tokens, string(plain))
+			}
+		}
+		want := []string{"user=relay-user-7\x01auth=Bearer first-token\x01\x01", "user=relay-user-7\x01auth=Bearer second-token\x01\x01", "user=relay-user-7\x01auth=Bearer fourth-token\x01\x01"}
+		if !slices.Equal(tokens, want) {
+			t.Errorf("the relay was shown %q, want %q", tokens, want)
+		}
+	})
 }
 
 func TestARelayThatNeverStopsTalkingIsCutOff(t *testing.T) {

@@ -1,9 +1,13 @@
 package email
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/textproto"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
@@ -30,6 +34,15 @@ const (
 	stageDot      stage = "the end of the mail"
 )
 
+// isSetUp reports whether a step comes before any mail.
+func (s stage) isSetUp() bool {
+	switch s {
+	case stageConnect, stageGreeting, stageHello, stageTLS, stageAuth:
+		return true
+	}
+	return false
+}
+
 // failure is what went wrong, and where. Its error may hold the relay's words
 // and so the recipient's address: it is classified, never shown.
 type failure struct {
@@ -40,28 +53,49 @@ type failure struct {
 func (f *failure) Error() string { return string(f.stage) + ": " + f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// session is one conversation with the relay, used for one mail at a time.
-type session struct {
-	client   *smtp.Client
-	raw      *bounded // under any TLS: closing it interrupts whatever waits
-	eightBit bool     // the relay takes 8BITMIME (RFC 6152)
-	utf8     bool     // the relay takes SMTPUTF8 (RFC 6531)
-	born     time.Time
-	reused   bool        // it carried a mail before
-	dead     bool        // it must not be used again
-	expiry   *time.Timer // while idle
+// offers is what a relay can do, by its EHLO.
+type offers struct {
+	eightBit   bool  // 8BITMIME (RFC 6152)
+	utf8       bool  // SMTPUTF8 (RFC 6531)
+	pipelining bool  // RFC 2920
+	size       bool  // RFC 1870
+	mostBytes  int64 // of one mail; 0: it does not say
 }
 
-// send carries one mail over in four round trips, and one RSET more when the
-// relay refused it early and the connection is to be used again. It returns
-// the relay's words of acceptance.
+func offersOf(client *smtp.Client) (o offers) {
+	o.eightBit, _ = client.Extension("8BITMIME")
+	o.utf8, _ = client.Extension("SMTPUTF8")
+	o.pipelining, _ = client.Extension("PIPELINING")
+	most := ""
+	if o.size, most = client.Extension("SIZE"); o.size {
+		o.mostBytes, _ = strconv.ParseInt(most, 10, 64) // not a number: it does not say
+	}
+	return o
+}
+
+// session is one conversation with the relay, used for one mail at a time.
+type session struct {
+	client *smtp.Client
+	raw    *bounded // under any TLS: closing it interrupts whatever waits
+	offers offers
+	born   time.Time
+	mails  int         // that it was used for
+	reused bool        // it carried a mail before
+	dead   bool        // it must not be used again
+	expiry *time.Timer // while idle
+}
+
+// send carries one mail over in four round trips, or two where the relay takes
+// commands in one go; and one RSET more when it refused the mail early and the
+// connection is to be used again. It returns the relay's words of acceptance.
 func (s *session) send(ctx context.Context, l letter) (string, error) {
-	content, err := l.render(s.eightBit)
+	content, err := l.render(s.offers.eightBit)
 	if err != nil {
 		return "", &failure{stageCompose, err}
 	}
 	stop := context.AfterFunc(ctx, s.hangUp)
 	s.raw.reset()
+	s.mails++
 	words, f := s.converse(l, content)
 	s.recover(f)
 	if !stop() {
@@ -77,38 +111,141 @@ func (s *session) send(ctx context.Context, l letter) (string, error) {
 }
 
 func (s *session) converse(l letter, content []byte) (string, *failure) {
-	if l.utf8 && !s.utf8 {
+	switch {
+	case l.utf8 && !s.offers.utf8:
 		return "", &failure{stageCompose, errNeedsUTF8}
+	case s.offers.mostBytes > 0 && int64(len(content)) > s.offers.mostBytes:
+		return "", &failure{stageCompose, fmt.Errorf("the mail has %d bytes, and the relay takes %d", len(content), s.offers.mostBytes)}
 	}
-	s.client.SkipSMTPUTF8(!l.utf8)
-	if err := s.client.Mail(l.from); err != nil {
-		return "", &failure{stageMail, err}
+	commands := [...]command{
+		{stageMail, s.mailCommand(l, len(content)), 250},
+		{stageRcpt, "RCPT TO:" + l.rcpt, 25}, // 251: it will be forwarded
+		{stageData, "DATA", 354},
 	}
-	if err := s.client.Rcpt(l.rcpt); err != nil {
-		return "", &failure{stageRcpt, err}
+	var f *failure
+	if s.offers.pipelining {
+		f = s.sayAtOnce(commands[:])
+	} else {
+		f = s.sayInTurn(commands[:])
 	}
-	w, err := s.client.Data()
+	if f != nil {
+		return "", f
+	}
+	return s.hand(content)
+}
+
+// command is one line of the envelope, and the reply that it needs.
+type command struct {
+	stage  stage
+	line   string
+	expect int
+}
+
+func (s *session) mailCommand(l letter, size int) string {
+	line := "MAIL FROM:" + l.from
+	if s.offers.eightBit {
+		line += " BODY=8BITMIME"
+	}
+	if s.offers.size {
+		line += " SIZE=" + strconv.Itoa(size)
+	}
+	if l.utf8 {
+		line += " SMTPUTF8"
+	}
+	return line
+}
+
+func (s *session) sayInTurn(commands []command) *failure {
+	text := s.client.Text
+	for _, c := range commands {
+		if err := text.PrintfLine("%s", c.line); err != nil {
+			return &failure{c.stage, err}
+		}
+		if _, _, err := text.ReadResponse(c.expect); err != nil {
+			return &failure{c.stage, err}
+		}
+	}
+	return nil
+}
+
+// sayAtOnce writes all commands before it reads the replies (RFC 2920), and
+// returns the first failure. Every reply is read, so that the connection can
+// be used again. A relay that wants the content of a mail that it refused
+// cannot: only a dot would end that, and make an empty mail (RFC 2920 §3.1).
+func (s *session) sayAtOnce(commands []command) (first *failure) {
+	text := s.client.Text
+	var all strings.Builder
+	for _, c := range commands {
+		all.WriteString(c.line)
+		all.WriteString("\r\n")
+	}
+	if _, err := text.W.WriteString(all.String()); err != nil {
+		return &failure{commands[0].stage, err}
+	}
+	if err := text.W.Flush(); err != nil {
+		return &failure{commands[0].stage, err}
+	}
+	for _, c := range commands {
+		code, _, err := text.ReadResponse(c.expect)
+		switch {
+		case first != nil && (replyOf(&failure{c.stage, err}) == nil || code == closing):
+			s.dead = true // err is nil: it wants the content
+			return first
+		case first == nil && err != nil:
+			first = &failure{c.stage, err}
+			if replyOf(first) == nil || code == closing {
+				return first
+			}
+		}
+	}
+	return first
+}
+
+// hand writes the content with the dot that ends it, in one go: when that
+// fails, the dot was not sent.
+func (s *session) hand(content []byte) (string, *failure) {
+	text := s.client.Text
+	_, err := text.W.Write(stuff(content))
+	if err == nil {
+		err = text.W.Flush()
+	}
 	if err != nil {
-		return "", &failure{stageData, err}
-	}
-	if _, err := w.Write(content); err != nil {
 		return "", &failure{stageContent, err}
 	}
-	if err := w.Close(); err != nil {
+	_, words, err := text.ReadResponse(250)
+	if err != nil {
 		return "", &failure{stageDot, err}
 	}
-	words := ""
-	if d, ok := w.(*smtp.DataCloser); ok {
-		words = d.ServerResponse()
-	}
 	return words, nil
+}
+
+// stuff is content as it goes over the wire (RFC 5321 §4.5.2): a line that
+// begins with a dot begins with two, and a dot alone ends it. Every line end is
+// CR LF already, which crlf and the encodings see to; a bare LF is made one all
+// the same, since "LF . LF" ends a mail for some relays, and what follows would
+// be commands.
+func stuff(content []byte) []byte {
+	out := make([]byte, 0, len(content)+len(content)/64+8)
+	for len(content) > 0 {
+		line := content
+		if end := bytes.IndexByte(content, '\n'); end >= 0 {
+			line = content[:end]
+		}
+		content = content[min(len(line)+1, len(content)):]
+		if line = bytes.TrimSuffix(line, []byte("\r")); len(line) > 0 && line[0] == '.' {
+			out = append(out, '.')
+		}
+		out = append(out, line...)
+		out = append(out, '\r', '\n')
+	}
+	return append(out, '.', '\r', '\n')
 }
 
 // recover makes the connection ready for the next mail after f (nil: none), or
 // marks it dead. Inside the mail's content no command may follow: textproto would end
 // the content with a dot first, and half a mail would be sent.
 func (s *session) recover(f *failure) {
-	if f == nil || f.stage == stageCompose {
+	if f == nil || f.stage == stageCompose || s.dead {
 		return
 	}
 	switch f.stage {

@@ -1,0 +1,192 @@
+package email
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/carillonhq/carillon/channels"
+)
+
+const (
+	// shortestRest and longestRest bound how long a relay that failed is passed
+	// over while there are others; the rest doubles with each failure after it.
+	shortestRest = time.Second
+	longestRest  = time.Minute
+)
+
+// server is one relay with its connections, and how it fares.
+type server struct {
+	name   string // host and port
+	weight int
+	pool   *pool
+
+	// Guarded by fleet.mu.
+	current  int       // of the smooth weighted turns
+	until    time.Time // it is passed over until then
+	failures int       // in a row
+}
+
+// fleet is the relays that mails are shared out to. A relay's health is known
+// from its use: nothing is sent to find it out.
+type fleet struct {
+	now     func() time.Time
+	mu      sync.Mutex
+	servers []*server
+}
+
+// deliver hands l to the relay whose turn it is, or to the next one where that
+// relay fails before any of the mail was accepted. It returns the relay's words
+// of acceptance, and its name where there are several.
+func (f *fleet) deliver(ctx context.Context, l letter) (words, by string, err error) {
+	order := f.order()
+	for i, s := range order {
+		words, failed := s.deliver(ctx, len(order)-i, l)
+		f.note(s, failed)
+		if failed == nil {
+			return words, s.name, nil
+		}
+		err = gentler(err, failed, l.to)
+		if !movesOn(failed) || ctx.Err() != nil {
+			return "", s.name, failed
+		}
+	}
+	return "", "", err
+}
+
+// gentler is the failure that tells of all relays: as long as one may work
+// later by itself, nobody needs to mend anything.
+func gentler(before, now error, to string) error {
+	if before != nil && (classify(now, to).Verdict == channels.Broken || classify(before, to).Verdict != channels.Broken) {
+		return before
+	}
+	return now
+}
+
+// order lists the relays as they are to be tried: the one whose turn it is,
+// the others that are well, and last those that failed lately, the one whose
+// rest ends soonest first.
+func (f *fleet) order() []*server {
+	if len(f.servers) == 1 {
+		return f.servers
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	order := make([]*server, 0, len(f.servers))
+	var resting []*server
+	for _, s := range f.servers {
+		if now.Before(s.until) {
+			resting = append(resting, s)
+			continue
+		}
+		order = append(order, s)
+	}
+	takeTurn(order)
+	slices.SortFunc(resting, func(a, b *server) int { return a.until.Compare(b.until) })
+	return append(order, resting...)
+}
+
+// takeTurn puts the relay whose turn it is first: over any stretch each gets
+// its weight's share, evenly spread (smooth weighted round-robin, as nginx
+// does).
+func takeTurn(well []*server) {
+	total, best := 0, 0
+	for i, s := range well {
+		s.current += s.weight
+		total += s.weight
+		if s.current > well[best].current {
+			best = i
+		}
+	}
+	if len(well) > 0 {
+		well[best].current -= total
+		well[0], well[best] = well[best], well[0]
+	}
+}
+
+// note learns from a delivery how a relay fares. Many that fail at once are
+// one failure.
+func (f *fleet) note(s *server, err error) {
+	if len(f.servers) == 1 {
+		return
+	}
+	sick := isSick(err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	switch {
+	case !sick:
+		s.failures, s.until = 0, time.Time{}
+	case !now.Before(s.until):
+		s.failures++
+		s.until = now.Add(min(shortestRest<<min(s.failures-1, 10), longestRest))
+	}
+}
+
+// isSick reports whether err speaks of the relay and not of the mail: it could
+// not be reached or trusted, would not have us, or hung up.
+func isSick(err error) bool {
+	var f *failure
+	if !errors.As(err, &f) || f.stage == stageCompose || errors.Is(err, context.Canceled) {
+		return false
+	}
+	r := replyOf(f)
+	return r == nil || r.Code == closing || f.stage.isSetUp()
+}
+
+// movesOn reports whether another relay may be tried with the same mail:
+// nothing of it was accepted, and its fate is not decided.
+func movesOn(err error) bool {
+	var f *failure
+	if !errors.As(err, &f) || f.stage == stageDot {
+		return false
+	}
+	return errors.Is(err, errNeedsUTF8) || isSick(err)
+}
+
+// deliver hands l to this relay over a kept connection or a new one. left is
+// how many relays there are to try, this one included: it may use up its share
+// of the time to be reached.
+func (s *server) deliver(ctx context.Context, left int, l letter) (string, error) {
+	reaching, cancel := share(ctx, left)
+	defer cancel()
+	c, err := s.pool.take(reaching)
+	if err != nil {
+		return "", err
+	}
+	words, err := c.send(ctx, l)
+	if c.reused && wentStale(err) && ctx.Err() == nil {
+		// The relay hung up on a connection that it had kept: nothing was
+		// sent, and the mail is not to pay for it. A new connection, since
+		// after a relay's restart every other kept one is as dead.
+		reaching, cancel := share(ctx, left)
+		defer cancel()
+		if c, err = s.pool.replace(reaching, c); err != nil {
+			return "", err
+		}
+		words, err = c.send(ctx, l)
+	}
+	s.pool.give(c)
+	return words, err
+}
+
+// share bounds ctx to one part of the time that is left, of so many.
+func share(ctx context.Context, parts int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok || parts == 1 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(parts))
+}
+
+// close ends every kept connection.
+func (f *fleet) close() {
+	var closing sync.WaitGroup
+	for _, s := range f.servers {
+		closing.Go(s.pool.close)
+	}
+	closing.Wait()
+}
