@@ -64,8 +64,10 @@ type Router interface {
 type Channel struct {
 	Adapter channels.Adapter
 	Slots   *throttle.Slots
-	Pace    *throttle.Pace
-	Retry   config.Retry
+	// CriticalSlots is how many of Slots are kept for the critical lane; 0: none.
+	CriticalSlots int
+	Pace          *throttle.Pace
+	Retry         config.Retry
 }
 
 // Options are what a Pipeline is made of. Every field is needed but where it

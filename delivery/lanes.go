@@ -19,27 +19,48 @@ type task struct {
 	// that was handed over directly, of its event's.
 	lease  *queue.Lease
 	direct *handed // nil: it came by its channel's stream
+	lane   int     // where it waited, by laneIndex
+	turn   int     // its tenant's, of the lease
 }
 
-// lanes holds what was leased and is not worked yet, by lane. Each lane has
-// room of its own, so that a full one holds up no other, and so have what comes
-// by the stream and what is handed over directly.
+// lanes holds what was leased and is not worked yet, by lane and by turn, and
+// says what may be begun. Each turn has room of its own in each lane, so that a
+// tenant's flood fills only its own, and a full one holds up no other; so have
+// what comes by the stream and what is handed over directly.
 type lanes struct {
 	mu      sync.Mutex
-	filled  sync.Cond // something came, or closed
-	drained sync.Cond // a lane has half its room again, or closed
-	waiting [3][]*task
-	handed  [3]int           // how many of those waiting were handed over directly
-	freed   [3]chan struct{} // closed when there is room again for what is handed over
+	filled  sync.Cond // something came, a slot came free, or closed
+	drained sync.Cond // a turn has half its room again, or closed
+	lanes   [3]lane
 	credit  [3]int
 	room    int
+	slots   slots
 	closed  bool
 }
 
-func newLanes(room int) *lanes {
-	l := &lanes{room: room, credit: laneWeights}
-	for i := range l.freed {
-		l.freed[i] = make(chan struct{})
+// lane is what waits in one lane.
+type lane struct {
+	turns  [queue.Turns]line
+	served int           // the turn that was served last
+	freed  chan struct{} // closed when a turn has room again for what is handed over
+}
+
+// line is what waits in one turn of a lane.
+type line struct {
+	waiting []*task
+	handed  int // how many of them were handed over directly
+}
+
+// streamed is how many of a line's tasks came by the stream.
+func (t *line) streamed() int { return len(t.waiting) - t.handed }
+
+// newLanes makes lanes with room for so many tasks in each turn of each, of
+// which slots are worked at a time; reserved of those are kept for critical
+// ones.
+func newLanes(room, slots, reserved int) *lanes {
+	l := &lanes{room: room, credit: laneWeights, slots: newSlots(slots, reserved)}
+	for i := range l.lanes {
+		l.lanes[i].freed = make(chan struct{})
 	}
 	l.filled.L, l.drained.L = &l.mu, &l.mu
 	return l
@@ -54,28 +75,46 @@ func laneIndex(lane notice.Lane) int {
 	return 1
 }
 
-// awaitRoom waits until a lane has at least half of its room free, so that
-// reads stay large, and returns how much is free; 0 when closed.
-func (l *lanes) awaitRoom(lane int) int {
+// awaitRoom waits until a turn of a lane has at least half of its room free, so
+// that reads stay large, and returns how much each such turn has; false when
+// closed.
+func (l *lanes) awaitRoom(lane int) (queue.Room, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for !l.closed && l.streamed(lane) > l.room/2 {
+	for !l.closed {
+		if room := l.roomIn(lane); room != (queue.Room{}) {
+			return room, true
+		}
 		l.drained.Wait()
 	}
-	if l.closed {
-		return 0
-	}
-	return l.room - l.streamed(lane)
+	return queue.Room{}, false
 }
 
-// streamed is how many of a lane's tasks came by the stream.
-func (l *lanes) streamed(lane int) int { return len(l.waiting[lane]) - l.handed[lane] }
+// roomIn is how much each turn of a lane may be read, none where less than half
+// is free. The room is shared out among the turns that have something waiting:
+// what one consumer holds, no other can work.
+func (l *lanes) roomIn(lane int) (out queue.Room) {
+	turns := &l.lanes[lane].turns
+	busy := 0
+	for i := range turns {
+		if turns[i].streamed() > 0 {
+			busy++
+		}
+	}
+	for i := range turns {
+		share := l.room / max(busy, 1)
+		if have := turns[i].streamed(); have <= share/2 {
+			out[i] = share - have
+		}
+	}
+	return out
+}
 
 // put adds what was leased from the stream.
 func (l *lanes) put(lane int, leases []*queue.Lease) {
 	tasks := make([]*task, len(leases))
 	for i, lease := range leases {
-		tasks[i] = &task{lease: lease}
+		tasks[i] = &task{lease: lease, turn: lease.Turn()}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +122,11 @@ func (l *lanes) put(lane int, leases []*queue.Lease) {
 }
 
 func (l *lanes) append(lane int, tasks []*task) {
-	l.waiting[lane] = append(l.waiting[lane], tasks...)
+	for _, t := range tasks {
+		t.lane = lane
+		at := &l.lanes[lane].turns[t.turn]
+		at.waiting = append(at.waiting, t)
+	}
 	if len(tasks) == 1 {
 		l.filled.Signal()
 		return
@@ -100,86 +143,165 @@ func (l *lanes) offer(lane int, tasks []*task) (rest []*task, freed <-chan struc
 	if l.closed {
 		return tasks, nil
 	}
-	n := min(len(tasks), max(0, l.room/2-l.handed[lane]))
-	if n > 0 {
-		l.handed[lane] += n
-		l.append(lane, tasks[:n])
+	into := &l.lanes[lane]
+	var taken []*task
+	for _, t := range tasks {
+		t.turn = t.lease.Turn()
+		if into.turns[t.turn].handed >= l.room/2 {
+			rest = append(rest, t)
+			continue
+		}
+		into.turns[t.turn].handed++
+		taken = append(taken, t)
 	}
-	return tasks[n:], l.freed[lane]
+	if len(taken) > 0 {
+		l.append(lane, taken)
+	}
+	return rest, into.freed
 }
 
 // stale takes back what was handed over before a time and is not begun.
 func (l *lanes) stale(before time.Time) (out []*task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range l.waiting {
-		if l.handed[i] == 0 {
-			continue
-		}
-		l.waiting[i] = slices.DeleteFunc(l.waiting[i], func(t *task) bool {
-			old := t.direct != nil && t.direct.at.Before(before)
-			if old {
-				out = append(out, t)
-				l.leave(i, t)
+	for i := range l.lanes {
+		for turn := range l.lanes[i].turns {
+			at := &l.lanes[i].turns[turn]
+			if at.handed == 0 {
+				continue
 			}
-			return old
-		})
+			at.waiting = slices.DeleteFunc(at.waiting, func(t *task) bool {
+				old := t.direct != nil && t.direct.at.Before(before)
+				if old {
+					out = append(out, t)
+				}
+				return old
+			})
+		}
+	}
+	for _, t := range out {
+		l.leave(t)
 	}
 	return out
 }
 
-// leave notes that a task waits no more.
-func (l *lanes) leave(lane int, t *task) {
+// leave notes that a task, taken off its line, waits no more.
+func (l *lanes) leave(t *task) {
+	in := &l.lanes[t.lane]
+	at := &in.turns[t.turn]
 	if t.direct == nil {
-		if l.streamed(lane) == l.room/2 {
+		// The share of the others grows as well when this was its turn's last.
+		if n := at.streamed(); n == 0 || l.roomIn(t.lane)[t.turn] > 0 {
 			l.drained.Broadcast()
 		}
 		return
 	}
-	l.handed[lane]--
-	if l.handed[lane] == l.room/4 {
-		close(l.freed[lane])
-		l.freed[lane] = make(chan struct{})
+	at.handed--
+	if at.handed == l.room/4 {
+		close(in.freed)
+		in.freed = make(chan struct{})
 	}
 }
 
-// await waits until there is work; false when closed.
+// await waits until there is work that may be begun; false when closed.
 func (l *lanes) await() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for !l.closed && l.empty() {
+	for !l.closed && !l.ready() {
 		l.filled.Wait()
 	}
 	return !l.closed
 }
 
-func (l *lanes) empty() bool {
-	return len(l.waiting[0])+len(l.waiting[1])+len(l.waiting[2]) == 0
+// ready reports whether anything may be begun.
+func (l *lanes) ready() bool {
+	for i := range l.lanes {
+		if l.nextTurn(i) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
-// take returns the entry whose turn it is; nil when there is none, or closed.
+// nextTurn is the turn of a lane whose task may be begun next, after the one
+// that was served last; -1 when there is none.
+func (l *lanes) nextTurn(lane int) int {
+	in := &l.lanes[lane]
+	for i := range queue.Turns {
+		turn := (in.served + 1 + i) % queue.Turns
+		if len(in.turns[turn].waiting) > 0 && l.mayBegin(lane, turn) {
+			return turn
+		}
+	}
+	return -1
+}
+
+// mayBegin reports whether a slot is there for a task of a lane and turn.
+func (l *lanes) mayBegin(lane, turn int) bool {
+	switch l.slots.free(lane, turn) {
+	case yes:
+		return true
+	case unlessOthersWait:
+		return !l.othersWait(lane, turn)
+	}
+	return false
+}
+
+// othersWait reports whether another turn has something waiting that would use
+// the same slots.
+func (l *lanes) othersWait(lane, turn int) bool {
+	for i := range l.lanes {
+		if classOf(i) != classOf(lane) {
+			continue
+		}
+		for other := range l.lanes[i].turns {
+			if other != turn && len(l.lanes[i].turns[other].waiting) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// take begins the task whose turn it is; nil when nothing may be begun, or
+// closed. Whoever takes one says done.
 func (l *lanes) take() *task {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.empty() {
+	if l.closed || !l.ready() {
 		return nil
 	}
-	lane := l.turn()
-	next := l.waiting[lane][0]
-	l.waiting[lane][0] = nil
-	l.waiting[lane] = l.waiting[lane][1:]
-	l.leave(lane, next)
+	lane, turn := l.turn()
+	in := &l.lanes[lane]
+	in.served = turn
+	at := &in.turns[turn]
+	next := at.waiting[0]
+	at.waiting[0] = nil
+	at.waiting = at.waiting[1:]
+	l.slots.begin(lane, turn)
+	l.leave(next)
 	return next
 }
 
-// turn is the most urgent lane that has work and credit left. When none has
-// both, a new round begins.
-func (l *lanes) turn() int {
+// done says that a task that was taken is worked.
+func (l *lanes) done(t *task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots.end(t.lane, t.turn)
+	l.filled.Signal()
+}
+
+// turn is the most urgent lane that has work and credit left, and the turn in
+// it. When none has both, a new round begins. There must be work.
+func (l *lanes) turn() (lane, turn int) {
 	for {
-		for i := range l.waiting {
-			if len(l.waiting[i]) > 0 && l.credit[i] > 0 {
+		for i := range l.lanes {
+			if l.credit[i] == 0 {
+				continue
+			}
+			if turn := l.nextTurn(i); turn >= 0 {
 				l.credit[i]--
-				return i
+				return i, turn
 			}
 		}
 		l.credit = laneWeights
@@ -194,11 +316,14 @@ func (l *lanes) close() []*task {
 	l.filled.Broadcast()
 	l.drained.Broadcast()
 	var rest []*task
-	for i := range l.waiting {
-		rest = append(rest, l.waiting[i]...)
-		l.waiting[i], l.handed[i] = nil, 0
-		close(l.freed[i])
-		l.freed[i] = make(chan struct{})
+	for i := range l.lanes {
+		in := &l.lanes[i]
+		for turn := range in.turns {
+			rest = append(rest, in.turns[turn].waiting...)
+			in.turns[turn] = line{}
+		}
+		close(in.freed)
+		in.freed = make(chan struct{})
 	}
 	return rest
 }

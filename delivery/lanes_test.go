@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,11 +21,35 @@ func leases(lane, n int) []*queue.Lease {
 
 // filled is lanes with so much waiting in each.
 func filled(room int, waiting ...int) *lanes {
-	l := newLanes(room)
+	l := newLanes(room, 1<<20, 0)
 	for lane, n := range waiting {
 		l.put(lane, leases(lane, n))
 	}
 	return l
+}
+
+// addTasks adds n to a turn of a lane.
+func addTasks(l *lanes, lane, turn, n int) {
+	tasks := make([]*task, n)
+	for i, lease := range leases(lane, n) {
+		tasks[i] = &task{lease: lease, turn: turn}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.append(lane, tasks)
+}
+
+// turnsOf takes n and tells how many of each turn they were.
+func turnsOf(t *testing.T, l *lanes, n int) (got [queue.Turns]int) {
+	t.Helper()
+	for i := range n {
+		next := l.take()
+		if next == nil {
+			t.Fatalf("nothing to take after %d of %d", i, n)
+		}
+		got[next.turn]++
+	}
+	return got
 }
 
 // count takes n and tells how many of each lane they were.
@@ -73,7 +98,7 @@ func TestWhatIsUrgentOvertakesWhatWaits(t *testing.T) {
 }
 
 func TestALaneKeepsItsOrder(t *testing.T) {
-	l := newLanes(16)
+	l := newLanes(16, 1<<20, 0)
 	want := leases(1, 5)
 	l.put(1, want[:2])
 	l.put(1, want[2:])
@@ -87,20 +112,43 @@ func TestALaneKeepsItsOrder(t *testing.T) {
 	}
 }
 
-func TestALaneThatIsFullHoldsUpNoOther(t *testing.T) {
+func TestATurnThatIsFullHoldsUpNoOtherTurnOrLane(t *testing.T) {
+	l := filled(16, 0, 9)
+	if room, _ := l.awaitRoom(0); room != [queue.Turns]int{16, 16, 16, 16, 16, 16, 16, 16} {
+		t.Errorf("room %v in an empty lane beside a full one, want 16 in each turn", room)
+	}
+	if room, _ := l.awaitRoom(1); room != [queue.Turns]int{0, 16, 16, 16, 16, 16, 16, 16} {
+		t.Errorf("room %v in a lane whose turn 0 is more than half full", room)
+	}
+	l.take()
+	if room, _ := l.awaitRoom(1); room[0] != 8 {
+		t.Errorf("room %d after the turn is half empty, want 8", room[0])
+	}
+}
+
+func TestTheRoomIsSharedOutAmongTheTurnsThatHaveSomething(t *testing.T) {
+	l := newLanes(64, 1<<20, 0)
+	addTasks(l, 1, 3, 4)
+	addTasks(l, 1, 5, 4)
+	if room, _ := l.awaitRoom(1); room[3] != 28 || room[5] != 28 || room[0] != 32 {
+		t.Errorf("room %v of 64 where two turns have 4 each, want 28 for each of them", room)
+	}
+}
+
+func TestAReaderWaitsWhenEveryTurnIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := filled(16, 0, 9)
-		if room := l.awaitRoom(0); room != 16 {
-			t.Errorf("room %d in an empty lane beside a full one, want 16", room)
+		l := newLanes(64, 1<<20, 0)
+		for turn := range queue.Turns {
+			addTasks(l, 1, turn, 8)
 		}
-		room := 0
-		go func() { room = l.awaitRoom(1) }()
-		if synctest.Wait(); room != 0 {
-			t.Fatalf("room %d in a lane that is more than half full", room)
+		var room queue.Room
+		go func() { room, _ = l.awaitRoom(1) }()
+		if synctest.Wait(); room != (queue.Room{}) {
+			t.Fatalf("room %v though every turn has all that it may", room)
 		}
-		l.take()
-		if synctest.Wait(); room != 8 {
-			t.Errorf("room %d after the lane is half empty, want 8", room)
+		count(t, l, 8*queue.Turns/2) // four of each turn
+		if synctest.Wait(); room.Most() != 4 {
+			t.Errorf("room %v once a turn is half empty, want 4", room)
 		}
 	})
 }
@@ -108,13 +156,16 @@ func TestALaneThatIsFullHoldsUpNoOther(t *testing.T) {
 func TestClosingWakesEverybodyAndReturnsTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := filled(4, 3, 0, 2)
+		for turn := 1; turn < queue.Turns; turn++ {
+			addTasks(l, 0, turn, 1) // no turn has room
+		}
 		var ended sync.WaitGroup
 		ended.Go(func() {
-			if room := l.awaitRoom(0); room != 0 {
-				t.Errorf("room %d in closed lanes", room)
+			if room, ok := l.awaitRoom(0); ok {
+				t.Errorf("room %v in closed lanes", room)
 			}
 		})
-		empty := newLanes(4)
+		empty := newLanes(4, 1<<20, 0)
 		for range 3 {
 			ended.Go(func() {
 				if empty.await() {
@@ -123,8 +174,8 @@ func TestClosingWakesEverybodyAndReturnsTheRest(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if rest := l.close(); len(rest) != 5 {
-			t.Errorf("closing returned %d entries, want 5", len(rest))
+		if rest := l.close(); len(rest) != 12 {
+			t.Errorf("closing returned %d entries, want 12", len(rest))
 		}
 		if rest := empty.close(); len(rest) != 0 {
 			t.Errorf("closing empty lanes returned %d entries", len(rest))
@@ -142,7 +193,7 @@ func TestClosingWakesEverybodyAndReturnsTheRest(t *testing.T) {
 
 func TestEveryEntryIsTakenOnceByManyWorkers(t *testing.T) {
 	const each = 500
-	l := newLanes(32)
+	l := newLanes(32, 1<<20, 0)
 	var mu sync.Mutex
 	taken := map[*queue.Lease]int{}
 	var workers, readers, left sync.WaitGroup
@@ -162,8 +213,10 @@ func TestEveryEntryIsTakenOnceByManyWorkers(t *testing.T) {
 	for lane := range notice.Lanes() {
 		readers.Go(func() {
 			for put := 0; put < each; {
-				n := min(l.awaitRoom(lane), each-put)
-				l.put(lane, leases(lane, n))
+				room, _ := l.awaitRoom(lane)
+				turn := slices.Index(room[:], room.Most())
+				n := min(room[turn], each-put)
+				addTasks(l, lane, turn, n)
 				put += n
 			}
 		})

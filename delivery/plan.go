@@ -37,7 +37,12 @@ func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
 	}
 	defer close(batches)
 	p.leaseLoop(ctx, leaseSource{
-		room: func() int { return planBatch }, read: reader.Read, reclaim: reader.Reclaim, own: reader.Own,
+		room: func() (queue.Room, bool) { return queue.Room{planBatch}, true },
+		read: func(ctx context.Context, room queue.Room) ([]*queue.Lease, error) {
+			return reader.Read(ctx, room.Most())
+		},
+		reclaim: reader.Reclaim,
+		own:     reader.Own,
 		take: func(leases []*queue.Lease) {
 			for batch := range slices.Chunk(leases, planBatch) {
 				batches <- batch

@@ -164,8 +164,8 @@ func (s *sender) readLoop(ctx context.Context, lane notice.Lane) {
 	i := laneIndex(lane)
 	reader := s.p.Queue.DeliveryReader(s.p.Consumer, s.channel, lane)
 	s.p.leaseLoop(ctx, leaseSource{
-		room:    func() int { return s.lanes.awaitRoom(i) },
-		read:    reader.Read,
+		room:    func() (queue.Room, bool) { return s.lanes.awaitRoom(i) },
+		read:    reader.ReadTurns,
 		reclaim: reader.Reclaim,
 		own:     reader.Own,
 		take:    func(leases []*queue.Lease) { s.lanes.put(i, leases) },
@@ -174,8 +174,8 @@ func (s *sender) readLoop(ctx context.Context, lane notice.Lane) {
 
 // leaseSource is one stream's worth of leaseLoop.
 type leaseSource struct {
-	room    func() int // waits for room; 0: stop
-	read    func(ctx context.Context, room int) ([]*queue.Lease, error)
+	room    func() (queue.Room, bool) // waits for room; false: stop
+	read    func(ctx context.Context, room queue.Room) ([]*queue.Lease, error)
 	reclaim func(ctx context.Context, room int) ([]*queue.Lease, error)
 	own     func(ctx context.Context) ([]*queue.Lease, error)
 	take    func([]*queue.Lease)
@@ -188,8 +188,8 @@ func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 	nextReclaim := p.Now().Add(p.Jitter(every))
 	var lost lostReplies
 	for ctx.Err() == nil {
-		room := s.room()
-		if room <= 0 {
+		room, ok := s.room()
+		if !ok {
 			return
 		}
 		var leases []*queue.Lease
@@ -200,7 +200,7 @@ func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 			leases, err = p.unknownToUs(func() ([]*queue.Lease, error) { return s.own(ctx) })
 		case !now.Before(nextReclaim):
 			nextReclaim = now.Add(every)
-			leases, err = p.unknownToUs(func() ([]*queue.Lease, error) { return s.reclaim(ctx, room) })
+			leases, err = p.unknownToUs(func() ([]*queue.Lease, error) { return s.reclaim(ctx, room.Most()) })
 		}
 		if len(leases) == 0 && err == nil {
 			leases, err = s.read(ctx, room)

@@ -36,7 +36,7 @@ func newSender(p *Pipeline, c Channel) *sender {
 	// Room for every slot's next delivery, in each lane, keeps slots busy
 	// between two reads without leasing more than will be worked soon.
 	room := min(max(8*c.Slots.Limit(), 64), 1024)
-	return &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room)}
+	return &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
 }
 
 // work takes and sends deliveries, one after the other, until the lanes close.
@@ -51,31 +51,34 @@ func (s *sender) work(ctx, sendCtx context.Context) {
 			s.p.finish(s.deliver(sendCtx, t))
 		}
 		s.Slots.Release(1)
+		s.lanes.done(t)
 	}
 }
 
 // next waits for work, a slot and a permit, in this order, and only then takes
 // the delivery whose turn it is: what is urgent overtakes what waits for the
 // channel. It returns nil when it is time to stop. One worker waits at a time,
-// so no permit is taken for nothing.
+// so no permit is taken for nothing; when what waited was swept up meanwhile,
+// the permit is for what comes next.
 func (s *sender) next(ctx context.Context) *task {
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if !s.lanes.await() {
-		return nil
-	}
-	if _, err := s.Slots.Acquire(ctx, 1); err != nil {
-		return nil
-	}
-	if err := s.Pace.Wait(ctx); err != nil {
+	for permitted := false; s.lanes.await(); permitted = true {
+		if _, err := s.Slots.Acquire(ctx, 1); err != nil {
+			return nil
+		}
+		if !permitted {
+			if err := s.Pace.Wait(ctx); err != nil {
+				s.Slots.Release(1)
+				return nil
+			}
+		}
+		if t := s.lanes.take(); t != nil {
+			return t
+		}
 		s.Slots.Release(1)
-		return nil
 	}
-	t := s.lanes.take()
-	if t == nil {
-		s.Slots.Release(1)
-	}
-	return t
+	return nil
 }
 
 // deliver works a delivery, and says what is to be committed for it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,14 +30,8 @@ const (
 // not read.
 type Room [Turns]int
 
-// Total is the room of all turns together.
-func (r Room) Total() int {
-	total := 0
-	for _, n := range r {
-		total += n
-	}
-	return total
-}
+// Most is the room of the turn that has the most.
+func (r Room) Most() int { return slices.Max(r[:]) }
 
 // source is one stream of a Reader.
 type source struct {

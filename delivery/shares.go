@@ -1,0 +1,100 @@
+package delivery
+
+import "github.com/carillonhq/carillon/queue"
+
+// slots says who may use a channel's slots: some are kept for what is critical,
+// and no turn takes all of the rest while others want them.
+//
+// A slot that is in use cannot be taken back, so what is to be free when it is
+// needed must be left free before: a provider that takes seconds to answer one
+// tenant's messages would else hold every slot when another's come.
+type slots struct {
+	classes [2]class
+	begun   int              // tasks ever
+	last    [queue.Turns]int // the count of begun when a turn had one last; 0: never
+	lately  int              // for how many tasks a turn that had one counts as present
+}
+
+// class is what shares slots: everything critical, and everything else.
+type class struct {
+	limit  int // slots that it may use
+	most   int // of those one turn, while others are present
+	used   int
+	byTurn [queue.Turns]int
+}
+
+const (
+	critical = iota
+	ordinary
+)
+
+func classOf(lane int) int {
+	if lane == 0 {
+		return critical
+	}
+	return ordinary
+}
+
+// lateRounds is for how many rounds of all slots a turn that had a task counts
+// as present: long where sends are slow, and short where they are fast and
+// nobody waits long for a slot.
+const lateRounds = 16
+
+func newSlots(n, reserved int) slots {
+	reserved = min(max(reserved, 0), n-1)
+	s := slots{lately: lateRounds * n}
+	s.classes[critical].limit = n
+	s.classes[ordinary].limit = n - reserved
+	for i := range s.classes {
+		s.classes[i].most = s.classes[i].limit - s.classes[i].limit/4
+	}
+	return s
+}
+
+// answer is whether a task may begin.
+type answer uint8
+
+const (
+	no answer = iota
+	yes
+	unlessOthersWait
+)
+
+// free says whether a task of a lane and turn may begin.
+func (s *slots) free(lane, turn int) answer {
+	switch c := &s.classes[classOf(lane)]; {
+	case c.used >= c.limit || s.used() >= s.classes[critical].limit:
+		return no
+	case c.byTurn[turn] < c.most:
+		return yes
+	case s.othersLately(turn):
+		return no
+	}
+	return unlessOthersWait
+}
+
+func (s *slots) used() int { return s.classes[critical].used + s.classes[ordinary].used }
+
+// othersLately reports whether another turn had a task lately.
+func (s *slots) othersLately(turn int) bool {
+	for other, at := range s.last {
+		if other != turn && at > 0 && s.begun-at < s.lately {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *slots) begin(lane, turn int) {
+	c := &s.classes[classOf(lane)]
+	c.used++
+	c.byTurn[turn]++
+	s.begun++
+	s.last[turn] = s.begun
+}
+
+func (s *slots) end(lane, turn int) {
+	c := &s.classes[classOf(lane)]
+	c.used--
+	c.byTurn[turn]--
+}
