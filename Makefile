@@ -58,7 +58,7 @@ lint: ## Check the formatting, vet, staticcheck
 	go run $(STATICCHECK) ./...
 
 .PHONY: bench
-bench: ## Measure the gateway beside a plain loop, as docs/performance.md has it (BENCHFLAGS="-n 50000 -rounds 3")
+bench: ## Measure the gateway beside plain loops and other queues, 15 minutes (BENCHFLAGS="-only drain,ingest -rounds 5")
 	go run ./bench $(BENCHFLAGS)
 
 .PHONY: chaos

@@ -1,11 +1,14 @@
 // Command bench measures the gateway as it is run, beside a baseline in the
-// same run: real processes, a real redis-server, a receiver of its own. Every
-// figure is the median of several rounds in which baseline and gateway take
-// turns, since machines are shared and noisy.
+// same run: real processes, a real redis-server, a receiver and a load
+// generator of their own. Baseline and gateway take turns, round by round,
+// since machines are shared and noisy; what is printed is the median of the
+// rounds, their range, and the processor time that each process spent.
 //
-//	go run ./bench                      the table
-//	go run ./bench -n 100000 -rounds 5
-//	go run ./bench -profile drain.prof  also a CPU profile of one drain
+//	go run ./bench                          every row, as a Markdown table
+//	go run ./bench -only drain,ingest       these rows
+//	go run ./bench -n 20000 -rounds 1       quicker, and less certain
+//	go run ./bench -json bench.json         the same as data, every round in it
+//	go run ./bench -only drain -profile p   also a CPU profile of the gateway
 package main
 
 import (
@@ -13,40 +16,68 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
-	"text/tabwriter"
+	"strings"
 	"time"
 )
 
 // options are the flags.
 type options struct {
-	n           int
-	size        int
-	concurrency int
-	rounds      int
+	n           int           // notifications of a drain; other rows' counts are in proportion
+	size        int           // bytes of each notification's data
+	concurrency int           // requests in flight, of baselines and of the gateway
+	connections int           // of the load generator, for single notifications
+	rounds      int           // of each row
+	span        time.Duration // of each open loop
+	only        string
+	json        string
 	profile     string
 	binary      string
 }
 
+// fullDrain is how many notifications a drain has unless -n says otherwise.
+const fullDrain = 100_000
+
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "receiver" {
-		exitOn(serveReceiver())
-		return
+	if len(os.Args) > 1 {
+		if part, ok := parts()[os.Args[1]]; ok {
+			exitOn(part(os.Args[2:]))
+			return
+		}
 	}
-	var o options
-	flag.IntVar(&o.n, "n", 50_000, "notifications to drain in each round")
-	flag.IntVar(&o.size, "size", 600, "bytes of each notification's data")
-	flag.IntVar(&o.concurrency, "c", 64, "requests in flight, of the plain loop and of the gateway")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each")
-	flag.StringVar(&o.profile, "profile", "", "where to write a CPU profile of one drain")
-	flag.StringVar(&o.binary, "carillon", "", "the binary to measure; built when left out")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	exitOn(run(ctx, o))
+	exitOn(run(ctx, readFlags(), os.Stdout, os.Stderr))
+}
+
+// parts are the processes that a measurement is made of besides the gateway's:
+// this program again, under the name of the part.
+func parts() map[string]func(args []string) error {
+	return map[string]func([]string) error{
+		"receiver":     serveReceiver,
+		"load":         runLoad,
+		"plain-loop":   runPlainLoop,
+		"plain-ingest": servePlainIngest,
+		"plain-queue":  runPlainQueue,
+		"idle-adapter": runIdleAdapter,
+	}
+}
+
+func readFlags() (o options) {
+	flag.IntVar(&o.n, "n", fullDrain, "notifications of a drain; the other rows' counts are in proportion")
+	flag.IntVar(&o.size, "size", 600, "bytes of each notification's data")
+	flag.IntVar(&o.concurrency, "c", 64, "requests in flight, of the baselines and of the gateway")
+	flag.IntVar(&o.connections, "clients", 64, "connections that post single notifications")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
+	flag.DurationVar(&o.span, "span", 10*time.Second, "how long each open loop takes")
+	flag.StringVar(&o.only, "only", "", "rows to run, separated by commas: "+strings.Join(names(rows(options{})), ", "))
+	flag.StringVar(&o.json, "json", "", "where to write the figures as JSON")
+	flag.StringVar(&o.profile, "profile", "", "where to write a CPU profile of the gateway's process (rows drain, ingest and ndjson)")
+	flag.StringVar(&o.binary, "carillon", "", "the binary to measure; built when left out")
+	flag.Parse()
+	return o
 }
 
 func exitOn(err error) {
@@ -56,93 +87,47 @@ func exitOn(err error) {
 	}
 }
 
-// result is one round.
-type result struct {
-	plain  float64       // requests a second of the plain loop
-	loop   time.Duration // processor time of the plain loop a request, the receiver's left out
-	ingest float64       // notifications a second into the queue, as NDJSON batches
-	drain  drained       // from the queue to the receiver
-	queued float64       // bytes of Redis memory a queued notification
-}
-
-func run(ctx context.Context, o options) (err error) {
-	l, err := newLab(ctx, o)
+// run measures the chosen rows and prints the table to out; what it is at goes
+// to progress.
+func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
+	chosen, err := choose(rows(o), o.only)
+	if err != nil {
+		return err
+	}
+	l, err := newLab(ctx, o, progress)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	fmt.Printf("webhook channel, %d notifications of %d bytes, %d in flight, %d rounds, %d cores, %s\n",
-		o.n, o.size, o.concurrency, o.rounds, runtime.NumCPU(), runtime.Version())
-	var results []result
-	for round := range o.rounds {
-		r, err := l.round(ctx, round == o.rounds-1)
+	rep := report{Machine: l.machine(ctx), Setup: l.setup()}
+	for _, r := range chosen {
+		lines, err := l.measure(ctx, r)
 		if err != nil {
-			return fmt.Errorf("round %d: %w", round+1, err)
+			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		fmt.Printf("round %d: plain loop %.0f/s (%v CPU each), ingest %.0f/s, drain %.0f/s (%v CPU each, Redis %v): %.2f of the plain loop\n",
-			round+1, r.plain, r.loop.Round(time.Microsecond/10), r.ingest, r.drain.rate, r.drain.cpu.Round(time.Microsecond/10), r.drain.redis.Round(time.Microsecond/10), r.drain.rate/r.plain)
-		results = append(results, r)
+		rep.Lines = append(rep.Lines, lines...)
 	}
-	return printTable(results)
-}
-
-// printTable prints the medians; the ratio is the median of the rounds' own.
-func printTable(results []result) error {
-	median := func(of func(result) float64) float64 {
-		var values []float64
-		for _, r := range results {
-			values = append(values, of(r))
-		}
-		slices.Sort(values)
-		return values[len(values)/2]
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\nwork\ta second\tof the plain loop\taim\tCPU each\t")
-	fmt.Fprintf(w, "plain HTTP loop to the receiver\t%.0f\t1.00\t\t%.0f µs\t\n", median(func(r result) float64 { return r.plain }),
-		median(func(r result) float64 { return micros(r.loop) }))
-	fmt.Fprintf(w, "gateway drains its queue to the same receiver\t%.0f\t%.2f\t≥ 0.50\t%.0f + %.0f µs of Redis\t\n",
-		median(func(r result) float64 { return r.drain.rate }), median(func(r result) float64 { return r.drain.rate / r.plain }),
-		median(func(r result) float64 { return micros(r.drain.cpu) }), median(func(r result) float64 { return micros(r.drain.redis) }))
-	fmt.Fprintf(w, "gateway takes NDJSON batches of 1000\t%.0f\t\t\t\t\n", median(func(r result) float64 { return r.ingest }))
-	if err := w.Flush(); err != nil {
+	if err := rep.writeMarkdown(out); err != nil {
 		return err
 	}
-	_, err := fmt.Printf("\nRedis memory a queued notification: %.0f bytes\n", median(func(r result) float64 { return r.queued }))
-	return err
+	return rep.writeJSON(o.json)
 }
 
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// round measures the baseline and the gateway once each.
-func (l *lab) round(ctx context.Context, last bool) (r result, err error) {
-	if r.plain, r.loop, err = l.plainLoop(ctx); err != nil {
-		return r, fmt.Errorf("plain loop: %w", err)
-	}
-	if r.ingest, r.queued, err = l.fill(ctx); err != nil {
-		return r, fmt.Errorf("filling the queue: %w", err)
-	}
-	profile := ""
-	if last {
-		profile = l.profile
-	}
-	if r.drain, err = l.drain(ctx, profile); err != nil {
-		return r, fmt.Errorf("draining: %w", err)
-	}
-	return r, l.redis.FlushAll(ctx).Err()
-}
-
-// await polls until done, for at most limit.
-func await(ctx context.Context, limit time.Duration, what string, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("no %s within %v", what, limit)
+// measure runs the rounds of a row.
+func (l *lab) measure(ctx context.Context, r row) ([]line, error) {
+	lines := r.newLines()
+	for round := range r.times(l.rounds) {
+		samples, err := r.round(ctx, l)
+		if err != nil {
+			return nil, fmt.Errorf("round %d: %w", round+1, err)
+		}
+		for i, s := range samples {
+			lines[i].add(s)
+			fmt.Fprintf(l.progress, "%s, round %d: %s\n", r.name, round+1, lines[i].told(s))
+		}
+		if err := l.reset(ctx); err != nil {
+			return nil, fmt.Errorf("after round %d: %w", round+1, err)
 		}
 	}
-	return nil
+	return lines, nil
 }
