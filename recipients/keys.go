@@ -13,6 +13,7 @@ import (
 //	{namespace:partition}:u:<tenant>:<user>              string: the profile as JSON
 //	{namespace:partition}:s:<tenant>:<channel>:<address> string: the suppression as JSON
 //	{namespace:partition}:o:<tenant>:<address>           string: the categories that the address left, as JSON
+//	{namespace:0}:failing                                hash: endpoints that fail, by a digest: when first and last
 //
 // The partition of what is known of an address follows from its channel and
 // address in place of a user, since it holds for whoever is reached there.
@@ -50,6 +51,10 @@ func (k keys) optOuts(tenant, address string) (partition int, key string) {
 	p := k.partition(tenant, string(notice.ChannelEmail)+":"+address)
 	return p, k.tag(p) + "o:" + escape(tenant) + ":" + address
 }
+
+// failing is the key of the endpoints that do nothing but fail. There are few
+// of them and every consumer reads them all, so they are one hash in one place.
+func (k keys) failing() string { return k.tag(0) + "failing" }
 
 // escape keeps the colon that ends a tenant from being mistaken for one
 // inside it: tenant "a:b" with user "c" is not tenant "a" with user "b:c".

@@ -35,9 +35,12 @@ const (
 type Adapter struct {
 	client    *http1.Client
 	routes    *routes
+	gate      *gate
 	timeout   time.Duration
 	now       func() time.Time
 	userAgent string
+	failures  Failures // nil: endpoints are not disabled for failing
+	disabled  func(Disabled)
 	buffers   sync.Pool // of *[]byte, for requests
 }
 
@@ -49,6 +52,9 @@ type settings struct {
 	now     func() time.Time
 	version string
 	egress  egress.Options
+
+	failures Failures
+	disabled func(Disabled)
 }
 
 // WithClock makes the adapter tell the time by now: webhook-timestamp, and a
@@ -63,7 +69,7 @@ func New(cfg config.Webhook, opts ...Option) (*Adapter, error) {
 	if cfg.Timeout.Std() <= 0 {
 		return nil, fmt.Errorf("webhook.timeout: %q: must be longer than 0, as 15s", cfg.Timeout)
 	}
-	s := settings{now: time.Now, version: "dev", egress: egress.Options{AllowNetworks: cfg.AllowNetworks}}
+	s := settings{now: time.Now, version: "dev", egress: egress.Options{AllowNetworks: cfg.AllowNetworks}, disabled: func(Disabled) {}}
 	for _, o := range opts {
 		o(&s)
 	}
@@ -78,9 +84,12 @@ func New(cfg config.Webhook, opts ...Option) (*Adapter, error) {
 	return &Adapter{
 		client:    newClient(cfg, dialer),
 		routes:    routes,
+		gate:      newGate(time.Now),
 		timeout:   cfg.Timeout.Std(),
 		now:       s.now,
 		userAgent: "Carillon/" + s.version,
+		failures:  s.failures,
+		disabled:  s.disabled,
 		buffers:   sync.Pool{New: func() any { return new([]byte) }},
 	}, nil
 }
@@ -120,12 +129,21 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	if err != nil {
 		return invalid(err)
 	}
-	return a.exchange(ctx, &m, &to)
+	route := a.routes.of(to.name)
+	if refused := a.gate.enter(ctx, to.address, route.limit); refused != nil {
+		return *refused
+	}
+	return a.remember(ctx, &m, to.name, a.attempt(ctx, &m, &to, route))
+}
+
+// attempt makes the exchange that the gate has let in.
+func (a *Adapter) attempt(ctx context.Context, m *channels.Message, to *endpoint, route *route) (r channels.Result) {
+	defer func() { a.gate.leave(to.address, r) }()
+	return a.exchange(ctx, m, to, route)
 }
 
 // exchange makes the request and classifies what comes of it.
-func (a *Adapter) exchange(ctx context.Context, m *channels.Message, to *endpoint) channels.Result {
-	route := a.routes.of(to.name)
+func (a *Adapter) exchange(ctx context.Context, m *channels.Message, to *endpoint, route *route) channels.Result {
 	buffer := a.buffers.Get().(*[]byte)
 	defer a.giveBack(buffer)
 	request, err := a.prepare(m, to, route.fields, (*buffer)[:0])

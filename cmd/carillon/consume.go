@@ -140,7 +140,7 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 		return nil, usage(err)
 	}
 	c := &consumer{name: name}
-	for _, spec := range adapterSpecs(g.cfg.Channels) {
+	for _, spec := range g.adapterSpecs() {
 		if !serves[spec.channel] {
 			continue
 		}
@@ -160,7 +160,7 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 // holds are the channels whose unknown outcomes are held, whoever serves them.
 func (g *gateway) holds() map[notice.Channel]bool {
 	out := map[notice.Channel]bool{}
-	for _, spec := range adapterSpecs(g.cfg.Channels) {
+	for _, spec := range g.adapterSpecs() {
 		out[spec.channel] = g.retryOf(spec).OnUnknown == config.OnUnknownHold
 	}
 	return out

@@ -19,7 +19,6 @@ import (
 	"github.com/carillonhq/carillon/channels/apns"
 	"github.com/carillonhq/carillon/channels/email"
 	"github.com/carillonhq/carillon/channels/fcm"
-	"github.com/carillonhq/carillon/channels/webhook"
 	"github.com/carillonhq/carillon/channels/webpush"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
@@ -196,7 +195,8 @@ type adapterSpec struct {
 }
 
 // adapterSpecs lists the configured channels: one line a channel.
-func adapterSpecs(c config.Channels) (specs []adapterSpec) {
+func (g *gateway) adapterSpecs() (specs []adapterSpec) {
+	c := g.cfg.Channels
 	if s := c.Email; s != nil {
 		specs = append(specs, adapterSpec{notice.ChannelEmail, s.Limits, func() (closableAdapter, error) { return email.New(*s) }})
 	}
@@ -210,7 +210,7 @@ func adapterSpecs(c config.Channels) (specs []adapterSpec) {
 		specs = append(specs, adapterSpec{notice.ChannelWebPush, s.Limits, func() (closableAdapter, error) { return webpush.New(*s) }})
 	}
 	if s := c.Webhook; s != nil {
-		specs = append(specs, adapterSpec{notice.ChannelWebhook, s.Limits, func() (closableAdapter, error) { return webhook.New(*s, webhook.WithVersion(release())) }})
+		specs = append(specs, adapterSpec{notice.ChannelWebhook, s.Limits, func() (closableAdapter, error) { return g.openWebhook(*s) }})
 	}
 	return specs
 }
