@@ -153,6 +153,7 @@ const (
 	hasContent = 1 << iota
 	hasEmail
 	hasPush
+	hasAttachments // since they exist; without them an encoding is what it was before
 )
 
 func appendContent(b []byte, c *Content) []byte {
@@ -162,6 +163,9 @@ func appendContent(b []byte, c *Content) []byte {
 	parts := byte(hasContent)
 	if c.Email != nil {
 		parts |= hasEmail
+		if len(c.Email.Attachments) > 0 {
+			parts |= hasAttachments
+		}
 	}
 	if c.Push != nil {
 		parts |= hasPush
@@ -171,6 +175,7 @@ func appendContent(b []byte, c *Content) []byte {
 		b = appendText(b, m.Subject)
 		b = appendText(b, m.HTML)
 		b = appendText(b, m.Text)
+		b = appendAttachments(b, m.Attachments)
 	}
 	if p := c.Push; p != nil {
 		b = appendText(b, p.Title)
@@ -178,6 +183,21 @@ func appendContent(b []byte, c *Content) []byte {
 		b = appendText(b, p.Data)
 	}
 	return appendText(b, c.Webhook)
+}
+
+// appendAttachments writes nothing where there are none.
+func appendAttachments(b []byte, files []Attachment) []byte {
+	if len(files) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(len(files)))
+	for i := range files {
+		a := &files[i]
+		for _, s := range [...]string{a.Filename, a.ContentType, a.Content, a.URL, a.Inline} {
+			b = appendText(b, s)
+		}
+	}
+	return b
 }
 
 // decoder reads an encoding and keeps the first thing that is wrong with it;
@@ -302,6 +322,10 @@ func (d *decoder) recipient(to *Recipient) {
 	to.Webhooks = list(d, func() Webhook { return Webhook{URL: d.text(), Secret: d.text()} })
 }
 
+func (d *decoder) attachment() Attachment {
+	return Attachment{Filename: d.text(), ContentType: d.text(), Content: d.text(), URL: d.text(), Inline: d.text()}
+}
+
 func (d *decoder) content() *Content {
 	parts := d.byte()
 	if parts&hasContent == 0 {
@@ -310,6 +334,9 @@ func (d *decoder) content() *Content {
 	c := &Content{}
 	if parts&hasEmail != 0 {
 		c.Email = &EmailContent{Subject: d.text(), HTML: d.text(), Text: d.text()}
+		if parts&hasAttachments != 0 {
+			c.Email.Attachments = list(d, d.attachment)
+		}
 	}
 	if parts&hasPush != 0 {
 		c.Push = &PushContent{Title: d.text(), Body: d.text(), Data: d.bytes()}

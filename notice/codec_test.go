@@ -13,7 +13,8 @@ import (
 )
 
 func fullContent() *notice.Content {
-	return &notice.Content{Email: &notice.EmailContent{Subject: "s", HTML: "<p>h", Text: "t"},
+	return &notice.Content{Email: &notice.EmailContent{Subject: "s", HTML: "<p>h", Text: "t", Attachments: []notice.Attachment{
+		{Filename: "f", ContentType: "a/b", Content: "Yg==", URL: "https://f.example", Inline: "c"}, {Filename: "g"}}},
 		Push: &notice.PushContent{Title: "t", Body: "b", Data: jsontext.Value(`{"a":1}`)}, Webhook: jsontext.Value(`{"w":2}`)}
 }
 

@@ -90,6 +90,9 @@ type EmailContent struct {
 	Subject string `json:"subject"`
 	HTML    string `json:"html,omitzero"`
 	Text    string `json:"text,omitzero"`
+	// Attachments come only with content that a sender gives: templates have
+	// none.
+	Attachments []Attachment `json:"attachments,omitempty"`
 }
 
 // PushContent is one push. Data is a JSON object for the app, nil when

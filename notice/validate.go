@@ -147,6 +147,7 @@ func (e *EmailContent) check(f *Faults) {
 	if e.HTML == "" && e.Text == "" {
 		f.Add("/content/email", "a mail needs html, text or both")
 	}
+	e.checkAttachments(f)
 }
 
 func (p *PushContent) check(f *Faults) {

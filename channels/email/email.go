@@ -25,6 +25,7 @@ import (
 // Adapter sends mail. It is safe for concurrent use.
 type Adapter struct {
 	composer composer
+	files    *files
 	fleet    *fleet
 	timeout  time.Duration
 }
@@ -70,7 +71,11 @@ func New(cfg config.Email, opts ...Option) (*Adapter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("email.%w", err)
 	}
-	return &Adapter{composer: c, fleet: f, timeout: cfg.Timeout.Std()}, nil
+	attached, err := newFiles(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("email.%w", err)
+	}
+	return &Adapter{composer: c, files: attached, fleet: f, timeout: cfg.Timeout.Std()}, nil
 }
 
 func newFleet(cfg config.Email, s settings) (*fleet, error) {
@@ -117,11 +122,23 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
+	if l.files, err = a.files.gather(ctx, m.Content.Email.Attachments); err != nil {
+		return withoutFile(err)
+	}
 	words, by, err := a.fleet.deliver(ctx, l)
 	if err != nil {
 		return classify(err, l.to)
 	}
 	return channels.Result{Verdict: channels.Sent, Code: "250", ProviderID: a.providerID(words, by)}
+}
+
+// withoutFile is the result of a mail whose attachments cannot be had.
+func withoutFile(err error) channels.Result {
+	var fault *fileFault
+	if !errors.As(err, &fault) {
+		return channels.TransportFailure(err, false)
+	}
+	return channels.Result{Verdict: fault.verdict, Code: "attachment", Err: fault.err}
 }
 
 // providerID is what finds the mail in the log of the relay that took it.

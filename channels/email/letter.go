@@ -23,6 +23,7 @@ var errNeedsUTF8 = errors.New("the address needs SMTPUTF8 (RFC 6531), which the 
 
 // composer makes letters of messages.
 type composer struct {
+	path   string // of the envelope: return_path's pattern, or the address of from
 	from   *mail.Address
 	domain string  // of from: the right side of Message-ID
 	signer *signer // nil: mails go unsigned
@@ -40,13 +41,16 @@ func newComposer(cfg config.Email, s settings) (composer, error) {
 	}
 	c := composer{from: from, now: s.now}
 	c.domain = from.Address[strings.LastIndexByte(from.Address, '@')+1:]
-	if cfg.DKIM != nil {
-		if c.signer, err = newSigner(*cfg.DKIM); err != nil {
-			return composer{}, err
-		}
+	c.path = cmp.Or(cfg.ReturnPath, from.Address)
+	if _, err := recipient(c.envelope("0")); err != nil {
+		return composer{}, fmt.Errorf("return_path: %q is no mail address: write it as bounce+{id}@acme.example", cfg.ReturnPath)
 	}
-	return c, nil
+	c.signer, err = newSigner(cfg)
+	return c, err
 }
+
+// envelope is the sender of the mail with an id, to which bounces come back.
+func (c *composer) envelope(id string) string { return strings.ReplaceAll(c.path, "{id}", id) }
 
 // letter is one mail that was checked, before it is written out: how its text
 // is encoded depends on the relay.
@@ -61,6 +65,8 @@ type letter struct {
 	subject    string
 	text, html string // with CR LF at the end of each line
 	leave      string // the one-click unsubscribe link, or empty
+	feedback   string // Feedback-ID
+	files      []file
 }
 
 // compose checks m and lays out its mail. An error names no address.
@@ -76,19 +82,25 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	if err := checkLink(m.Unsubscribe); err != nil {
 		return letter{}, err
 	}
+	subject := oneLine(content.Subject)
+	if len(subject) > mostLine {
+		return letter{}, fmt.Errorf("the subject has %d bytes: at most %d", len(subject), mostLine)
+	}
+	from := c.envelope(m.ID)
 	l := letter{
 		composer: c,
 		to:       m.Address.To,
-		from:     (&mail.Address{Address: c.from.Address}).String(),
+		from:     (&mail.Address{Address: from}).String(),
 		rcpt:     to.String(),
-		utf8:     !isASCII(c.from.Address) || !isASCII(to.Address),
+		utf8:     !isASCII(from) || !isASCII(c.from.Address) || !isASCII(to.Address),
 		header:   &mail.Address{Name: oneLine(m.To.Name), Address: to.Address},
 		id:       m.ID + "@" + c.domain,
 		date:     m.AcceptedAt,
-		subject:  oneLine(content.Subject),
+		subject:  subject,
 		text:     content.Text,
 		html:     content.HTML,
 		leave:    m.Unsubscribe,
+		feedback: feedbackID(m),
 	}
 	if l.date.IsZero() {
 		l.date = c.now()
@@ -98,6 +110,25 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	}
 	l.text, l.html = crlf(l.text), crlf(l.html)
 	return l, nil
+}
+
+// feedbackID is what Gmail groups complaints by
+// (https://support.google.com/mail/answer/6254652): up to three identifiers of
+// ours, and the sender's, which stays the same.
+func feedbackID(m channels.Message) string {
+	if m.Category == "" && m.Template == "" {
+		return ""
+	}
+	parts := [...]string{m.Template, m.Category, m.Tenant, "carillon"}
+	for i, p := range parts {
+		parts[i] = strings.Map(func(r rune) rune {
+			if r <= ' ' || r > '~' || r == ':' {
+				return '-'
+			}
+			return r
+		}, p)
+	}
+	return strings.Join(parts[:], ":")
 }
 
 // checkLink refuses a link that could be anything else than one URI between
@@ -126,10 +157,18 @@ func (l letter) render(eightBit bool) ([]byte, error) {
 		msg.SetGenHeader(gomail.HeaderListUnsubscribe, "<"+l.leave+">")
 		msg.SetGenHeader(gomail.HeaderListUnsubscribePost, "List-Unsubscribe=One-Click")
 	}
+	if l.feedback != "" {
+		msg.SetGenHeader("Feedback-ID", l.feedback)
+	}
 	// The plainest part first: a reader shows the last one it can (RFC 2046 §5.1.4).
 	msg.SetBodyString(gomail.TypeTextPlain, l.text)
 	if l.html != "" {
 		msg.AddAlternativeString(gomail.TypeTextHTML, l.html)
+	}
+	for i := range l.files {
+		if err := l.files[i].attach(msg); err != nil {
+			return nil, errors.New("an attachment could not be written")
+		}
 	}
 	var b bytes.Buffer
 	b.Grow(2048 + 2*(len(l.text)+len(l.html)))
@@ -179,8 +218,13 @@ func asciiDomain(address string) (string, error) {
 // oneLine makes a header's value of words that may hold anything: line breaks
 // and other control characters become single spaces, so that no header can be
 // slipped in.
+//
+// Characters that make a reader show what follows backwards are left out; marks
+// and isolates, which languages written from right to left need, stay.
 func oneLine(s string) string {
-	isBreak := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+	isBreak := func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\u202d' || r == '\u202e'
+	}
 	return strings.ToValidUTF8(strings.Join(strings.FieldsFunc(s, isBreak), " "), "\uFFFD")
 }
 
