@@ -1,6 +1,8 @@
 package notice
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
 	"net/mail"
@@ -188,19 +190,36 @@ func (w *Webhook) Check(at string, f *Faults) {
 	}
 	for secret := range strings.FieldsSeq(w.Secret) {
 		if !validSecret(secret) {
-			f.Add(at+"/secret", `is no Standard Webhooks secret: write "whsec_" and the base64 of 24 to 64 bytes, several separated by spaces`)
+			f.Add(at+"/secret", `is no Standard Webhooks secret: write "whsec_" and the base64 of 24 to 64 bytes, or "whsk_" and the base64 of an ed25519 private key, several separated by spaces`)
 			return
 		}
 	}
 }
 
+// validSecret accepts both kinds of Standard Webhooks keys: a symmetric secret,
+// and an ed25519 private key of 32 bytes (RFC 8032 §5.1.5), or of 64 with its
+// public half behind it.
 func validSecret(s string) bool {
+	if encoded, ok := strings.CutPrefix(s, "whsk_"); ok {
+		return validPrivateKey(encoded)
+	}
 	encoded, ok := strings.CutPrefix(s, "whsec_")
 	if !ok {
 		return false
 	}
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	return err == nil && len(key) >= 24 && len(key) <= 64
+}
+
+func validPrivateKey(encoded string) bool {
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	switch {
+	case err != nil:
+		return false
+	case len(key) == ed25519.PrivateKeySize:
+		return bytes.Equal(ed25519.NewKeyFromSeed(key[:ed25519.SeedSize]), key)
+	}
+	return len(key) == ed25519.SeedSize
 }
 
 // checkURL says why s is no URL to send to. It repeats s only when that holds

@@ -41,6 +41,7 @@ func TestValidateTakesWhatCanBe(t *testing.T) {
 		"a user that is no ASCII":                   to(`"user":"日本 ユーザー"`),
 		"a browser's subscription":                  to(`"devices":[{"platform":"web","token":"` + subscription + `"}]`),
 		"an Android token":                          to(`"devices":[{"platform":"android","token":"dQw4w9WgXcQ:APA91bH-_x"}]`),
+		"a webhook with a private key and a secret": to(`"webhooks":[{"url":"https://a.b","secret":"whsk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE= whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}]`),
 		"a webhook with two secrets":                to(`"webhooks":[{"url":"http://example.com:8080/h?x=1","secret":"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz whsec_MTEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}]`),
 		"a webhook without a secret":                to(`"webhooks":[{"url":"https://[2001:db8::1]/h"}]`),
 		"a locale with a script":                    to(`"user":"u","locale":"zh-Hant-TW"`),
@@ -70,7 +71,7 @@ func check(body string) error {
 
 func TestValidateNamesFieldValueAndMend(t *testing.T) {
 	x := func(n int) string { return strings.Repeat("x", n) }
-	secret := `/to/webhooks/0/secret: is no Standard Webhooks secret: write "whsec_" and the base64 of 24 to 64 bytes`
+	secret := `/to/webhooks/0/secret: is no Standard Webhooks secret: write "whsec_" and the base64 of 24 to 64 bytes, or "whsk_" and the base64 of an ed25519 private key`
 	for _, row := range []struct{ name, body, want string }{
 		{"neither template nor content", `{"to":{"user":"u"}}`, `/template: name a template, or give content`},
 		{"both template and content", valid(`"content":{"push":{"title":"t"}}`), `/content: stands beside template`},
@@ -124,6 +125,9 @@ func TestValidateNamesFieldValueAndMend(t *testing.T) {
 		{"a secret without its prefix", to(`"webhooks":[{"url":"https://a.b","secret":"hunter2"}]`), secret},
 		{"a secret that is no base64", to(`"webhooks":[{"url":"https://a.b","secret":"whsec_hunter2!"}]`), secret},
 		{"a secret of 23 bytes", to(`"webhooks":[{"url":"https://a.b","secret":"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}]`), secret},
+		{"a private key of 31 bytes", to(`"webhooks":[{"url":"https://a.b","secret":"whsk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MA=="}]`), secret},
+		{"a private key with the public half of another", to(`"webhooks":[{"url":"https://a.b","secret":"whsk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMQ=="}]`), secret},
+		{"a public key", to(`"webhooks":[{"url":"https://a.b","secret":"whpk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}]`), secret},
 		{"a good secret and a bad one", to(`"webhooks":[{"url":"https://a.b","secret":"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz whsec_x"}]`), secret},
 		{"an unknown channel", valid(`"channels":["email","webhok"]`), `/channels/1: unknown channel "webhok": did you mean "webhook"?`},
 		{"a channel like none", valid(`"channels":["carrier-pigeon"]`), `/channels/0: unknown channel "carrier-pigeon": known are push, email, webhook`},
