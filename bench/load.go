@@ -236,7 +236,8 @@ func (c *client) readAnswer(n int) error {
 		return fmt.Errorf("answered %s: %w", bytes.TrimSpace(status), err)
 	}
 	if !ok || !bytes.Contains(body, []byte(`"accepted":`+strconv.Itoa(n)+",")) {
-		return fmt.Errorf("answered %s: %.300s", bytes.TrimSpace(status), body)
+		_, fault, _ := bytes.Cut(body, []byte(`"error":`))
+		return fmt.Errorf("answered %s: %.100s … %.300s", bytes.TrimSpace(status), body, fault)
 	}
 	return nil
 }

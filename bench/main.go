@@ -99,21 +99,29 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	rep := report{Machine: l.machine(ctx), Setup: l.setup()}
+	rep := &report{Machine: l.machine(ctx), Setup: l.setup()}
+	failed := l.measureAll(ctx, chosen, rep)
+	return errors.Join(failed, rep.writeMarkdown(out), rep.writeJSON(o.json))
+}
+
+// measureAll measures the rows into rep. One that fails costs the others
+// nothing; an interrupt ends them all.
+func (l *lab) measureAll(ctx context.Context, chosen []row, rep *report) error {
+	var failed error
 	for _, r := range chosen {
 		lines, err := l.measure(ctx, r)
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", r.name, err), l.reset(ctx))
+		}
+		if ctx.Err() != nil {
+			return failed
 		}
 		rep.Lines = append(rep.Lines, lines...)
 	}
-	if err := rep.writeMarkdown(out); err != nil {
-		return err
-	}
-	return rep.writeJSON(o.json)
+	return failed
 }
 
-// measure runs the rounds of a row.
+// measure runs the rounds of a row. After an error there are no lines.
 func (l *lab) measure(ctx context.Context, r row) ([]line, error) {
 	lines := r.newLines()
 	for round := range r.times(l.rounds) {
