@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"net/mail"
+	"strconv"
 	"strings"
 )
 
@@ -18,9 +19,26 @@ type Channels struct {
 
 // Limits are the keys that every channel has.
 type Limits struct {
-	Rate        Rate   `yaml:"rate" doc:"how many a second across every consumer together; no limit when empty"`
-	Concurrency int    `yaml:"concurrency" doc:"how many in flight in one consumer" default:"64" min:"1" max:"100000"`
-	Retry       *Retry `yaml:"retry" doc:"in place of the common retry section"`
+	Rate        Rate `yaml:"rate" doc:"how many a second across every consumer together; no limit when empty"`
+	Concurrency int  `yaml:"concurrency" doc:"how many in flight in one consumer" default:"64" min:"1" max:"100000"`
+	// CriticalSlots is CriticalSlotsAuto for a part of Concurrency: see ForCritical.
+	CriticalSlots int    `yaml:"critical_slots" doc:"how many of concurrency are kept for priority critical; 0: none, -1: an eighth, at least one unless concurrency is 1" default:"-1" min:"-1" max:"99999"`
+	Retry         *Retry `yaml:"retry" doc:"in place of the common retry section"`
+}
+
+// CriticalSlotsAuto leaves it to Concurrency how many slots are kept for the
+// critical lane.
+const CriticalSlotsAuto = -1
+
+// ForCritical is how many of Concurrency no delivery takes that is not critical.
+func (l *Limits) ForCritical() int {
+	switch {
+	case l.CriticalSlots != CriticalSlotsAuto:
+		return l.CriticalSlots
+	case l.Concurrency <= 1:
+		return 0
+	}
+	return max(1, l.Concurrency/8)
 }
 
 // Email is the SMTP channel.
@@ -210,6 +228,10 @@ func (c *Channels) check(r *rules) {
 	for channel, limits := range c.limits() {
 		if limits.Retry != nil {
 			limits.Retry.check(r, "channels."+channel+".retry")
+		}
+		if limits.CriticalSlots > 0 && limits.CriticalSlots >= limits.Concurrency {
+			r.fault("channels."+channel+".critical_slots", strconv.Itoa(limits.CriticalSlots),
+				fmt.Sprintf("leaves nothing of channels.%s.concurrency, which is %d, for what is not critical: keep fewer, or raise concurrency", channel, limits.Concurrency))
 		}
 	}
 	if c.Email != nil {

@@ -19,7 +19,7 @@ type Queue struct {
 	Visibility Duration   `yaml:"visibility" doc:"how long a consumer may hold a delivery before another takes it over; longer than every channel's timeout" default:"60s" min:"2s" max:"12h"`
 	Retention  Duration   `yaml:"retention" doc:"how long a finished notification's record stays in Redis" default:"24h" min:"1m" max:"3650d"`
 	Finals     int        `yaml:"finals" doc:"about how many final states each partition keeps for an archive to follow; 0 for none" default:"10000" min:"0" max:"100000000"`
-	MaxBacklog int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After" default:"1000000" min:"1"`
+	MaxBacklog int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After; where several tenants have something waiting, each may fill its part of it, and critical ones go a quarter beyond" default:"1000000" min:"1"`
 	Durability Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+)" default:"memory" enum:"memory,replica,disk"`
 }
 

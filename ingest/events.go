@@ -192,7 +192,7 @@ func (s *server) routeEvent(e *notice.CloudEvent, who *caller, now time.Time) ([
 		if err := s.door.Accept(n, now); err != nil {
 			return nil, routed(i, err)
 		}
-		if err := s.room(n.Priority); err != nil {
+		if err := s.room(who.tenant, n.Priority); err != nil {
 			return nil, err
 		}
 		admissions = append(admissions, queue.Admission{Tenant: who.tenant, Notification: *n, Key: e.Key(i)})

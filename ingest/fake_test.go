@@ -124,7 +124,7 @@ func (q *fakeQueue) Cancel(_ context.Context, tenant, id string) (int, error) {
 	return q.cancel(tenant, id)
 }
 
-func (q *fakeQueue) Pressure(lane notice.Lane) (time.Duration, bool) {
+func (q *fakeQueue) Pressure(_ string, lane notice.Lane) (time.Duration, bool) {
 	after, full := q.full[lane]
 	return after, full
 }

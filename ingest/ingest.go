@@ -34,7 +34,7 @@ type Queue interface {
 	Cancel(ctx context.Context, tenant, id string) (int, error)          // queue.ErrNotFound, queue.ErrFinished
 	// Pressure reports whether the lane is full, and when it may be tried
 	// again. It is asked on every request, so it must not wait.
-	Pressure(lane notice.Lane) (retryAfter time.Duration, full bool)
+	Pressure(tenant string, lane notice.Lane) (retryAfter time.Duration, full bool)
 }
 
 // DeadLetters lists what was given up on and sends it again.

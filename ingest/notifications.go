@@ -70,7 +70,7 @@ func (s *server) admission(body []byte, who *caller, now time.Time) (admission, 
 	if err := s.door.Accept(&n, now); err != nil {
 		return admission{}, err
 	}
-	if err := s.room(n.Priority); err != nil {
+	if err := s.room(who.tenant, n.Priority); err != nil {
 		return admission{}, err
 	}
 	return admission{queue.Admission{Tenant: who.tenant, Notification: n}}, nil
@@ -84,9 +84,9 @@ func misdirected(body []byte, err error) error {
 	return kindAnEvent.problem("this is a CloudEvent: POST it to /v1/events, where a route decides whether it notifies anybody")
 }
 
-// room refuses when a lane is full.
-func (s *server) room(lane notice.Lane) error {
-	after, full := s.Queue.Pressure(lane)
+// room refuses when a lane is full for a tenant.
+func (s *server) room(tenant string, lane notice.Lane) error {
+	after, full := s.Queue.Pressure(tenant, lane)
 	if !full {
 		return nil
 	}

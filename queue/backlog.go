@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,69 +9,12 @@ import (
 	"github.com/carillonhq/carillon/notice"
 )
 
-// backlogEvery is how often the backlog is measured; between two measurements
-// ingest can overshoot queue.max_backlog by what it takes in that time.
-const backlogEvery = 500 * time.Millisecond
-
 // Depth is how much waits on one stage and lane, over all partitions.
 type Depth struct {
 	Stage  string // "events", or a channel
 	Lane   notice.Lane
 	Length int
 	Oldest time.Duration // the age of the oldest entry on the stream
-}
-
-// backlog is the last measurement of the streams.
-type backlog struct {
-	mu    sync.Mutex
-	total int
-	rate  float64 // entries a second that the backlog shrinks by; ≤ 0 when it grows
-	at    time.Time
-}
-
-// Pressure reports whether the backlog is past queue.max_backlog, and when it
-// is worth trying again.
-func (q *Queue) Pressure(notice.Lane) (retryAfter time.Duration, full bool) {
-	q.backlog.mu.Lock()
-	defer q.backlog.mu.Unlock()
-	over := q.backlog.total - q.cfg.MaxBacklog
-	if over < 0 {
-		return 0, false
-	}
-	return drainTime(over, q.backlog.rate), true
-}
-
-// drainTime is how long the backlog takes to shrink by over, between a second
-// and a minute.
-func drainTime(over int, rate float64) time.Duration {
-	const unknown, shortest, longest = 5 * time.Second, time.Second, time.Minute
-	if rate <= 0 {
-		return unknown
-	}
-	return min(max(time.Duration(float64(over)/rate*float64(time.Second)), shortest), longest)
-}
-
-func (q *Queue) watchBacklog(ctx context.Context) {
-	for pause(ctx, backlogEvery) {
-		lengths, err := q.lengths(ctx)
-		if err != nil {
-			continue // ingest finds out by itself that the store is gone
-		}
-		total := 0
-		for _, n := range lengths {
-			total += int(n)
-		}
-		q.backlog.observe(total, q.now())
-	}
-}
-
-func (b *backlog) observe(total int, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if dt := now.Sub(b.at).Seconds(); dt > 0 && !b.at.IsZero() {
-		b.rate = 0.7*b.rate + 0.3*float64(b.total-total)/dt
-	}
-	b.total, b.at = total, now
 }
 
 // lengths is the length of every stream, in the order of q.streams.
@@ -134,6 +76,23 @@ func (q *Queue) depths(lengths []int64, oldest []*redis.XMessageSliceCmd) []Dept
 		}
 	}
 	return out
+}
+
+// Parked is how much waits for its time, over all partitions.
+func (q *Queue) Parked(ctx context.Context) (int, error) {
+	pipe := q.rdb.Pipeline()
+	counts := make([]*redis.IntCmd, q.cfg.Partitions)
+	for p := range counts {
+		counts[p] = pipe.ZCard(ctx, q.keys.later(p))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, unavailable(err)
+	}
+	total := 0
+	for _, c := range counts {
+		total += int(c.Val())
+	}
+	return total, nil
 }
 
 // DeadCounts is the number of dead letters by channel.

@@ -11,16 +11,18 @@ import (
 type Collector struct {
 	q             *Queue
 	depth, oldest *prometheus.Desc
-	dead          *prometheus.Desc
+	parked, dead  *prometheus.Desc
 }
 
 // NewCollector makes the collector of carillon_queue_depth,
-// carillon_queue_oldest_seconds and carillon_dead_letters.
+// carillon_queue_oldest_seconds, carillon_queue_parked and
+// carillon_dead_letters.
 func NewCollector(q *Queue) *Collector {
 	labels := []string{"channel", "lane"}
 	return &Collector{q: q,
 		depth:  prometheus.NewDesc("carillon_queue_depth", "Entries on the streams of a channel and lane, in flight included; channel events is what is not planned yet.", labels, nil),
 		oldest: prometheus.NewDesc("carillon_queue_oldest_seconds", "Age of the oldest entry on the streams of a channel and lane.", labels, nil),
+		parked: prometheus.NewDesc("carillon_queue_parked", "Entries that wait for their time: scheduled, deferred, or between two attempts.", nil, nil),
 		dead:   prometheus.NewDesc("carillon_dead_letters", "Dead letters that are kept.", []string{"channel"}, nil),
 	}
 }
@@ -29,6 +31,7 @@ func NewCollector(q *Queue) *Collector {
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.depth
 	out <- c.oldest
+	out <- c.parked
 	out <- c.dead
 }
 
@@ -45,6 +48,11 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(c.depth, prometheus.GaugeValue, float64(d.Length), d.Stage, string(d.Lane))
 		out <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, d.Oldest.Seconds(), d.Stage, string(d.Lane))
 	}
+	parked, err := c.q.Parked(ctx)
+	if err != nil {
+		return
+	}
+	out <- prometheus.MustNewConstMetric(c.parked, prometheus.GaugeValue, float64(parked))
 	dead, err := c.q.DeadCounts(ctx)
 	if err != nil {
 		return

@@ -678,7 +678,7 @@ func TestPressureFollowsTheBacklog(t *testing.T) {
 	}
 	waitFor(t, "pressure", func() bool {
 		w.clock.Advance(time.Millisecond)
-		after, full := w.Pressure(notice.LaneNormal)
+		after, full := w.Pressure("acme", notice.LaneNormal)
 		return full && after >= time.Second
 	})
 	depths, err := w.Depths(t.Context())

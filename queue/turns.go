@@ -40,6 +40,17 @@ func (t *turns) known(tenants iter.Seq2[int, string], take func(i, turn int)) (u
 	return unknown
 }
 
+// guess is a tenant's turn as far as is known here. One that this process has
+// not met is taken for one that has its turn still to get, and that to itself.
+func (t *turns) guess(tenant string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if turn, ok := t.of[tenant]; ok {
+		return turn
+	}
+	return t.seen % Turns
+}
+
 // learn keeps turns. A cache that tenants without a turn of their own have
 // filled begins anew.
 func (t *turns) learn(found map[string]int) {

@@ -269,7 +269,7 @@ func (s *Sandbox) shut() error {
 // complete with defaults. The stand-ins' addresses are allowed where only
 // public ones are otherwise.
 func (s *Sandbox) Section() config.Channels {
-	limits := config.Limits{Concurrency: 64}
+	limits := config.Limits{Concurrency: 64, CriticalSlots: config.CriticalSlotsAuto}
 	timeout := config.Duration(15 * time.Second)
 	return config.Channels{
 		Email: &config.Email{

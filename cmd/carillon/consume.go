@@ -181,7 +181,7 @@ func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
 	}
 	c.closers = append(c.closers, adapter.Close)
 	ch := delivery.Channel{Adapter: adapter, Slots: throttle.NewSlots(spec.limits.Concurrency, time.Now),
-		Pace: throttle.NewPace(spec.limits.Rate), Retry: g.retryOf(spec)}
+		CriticalSlots: spec.limits.ForCritical(), Pace: throttle.NewPace(spec.limits.Rate), Retry: g.retryOf(spec)}
 	if !spec.limits.Rate.IsZero() {
 		c.shares = append(c.shares, throttle.NewShare(g.rdb, g.cfg.Queue.Namespace, spec.channel, c.name, ch.Pace))
 	}
