@@ -46,6 +46,19 @@ func TestWhatMayBeReached(t *testing.T) {
 		{name: "an allowed single address passes", address: "127.0.0.1:80", allow: []string{"127.0.0.1"}},
 		{name: "an allowed IPv6 network passes", address: "[fd12::1]:80", allow: []string{"fd12::/16"}},
 		{name: "allowed NAT64 reaches a public address", address: "[64:ff9b::5db8:d70e]:80", allow: []string{"64:ff9b::/96"}},
+		{name: "a local NAT64 prefix is refused", address: "[64:ff9b:1::5db8:d70e]:80", refused: true},
+		{name: "an allowed local NAT64 prefix reaches a public address", address: "[64:ff9b:1:1::5db8:d70e]:80", allow: []string{"64:ff9b:1:1::/96"}},
+		{name: "an allowed local NAT64 prefix is no way round to loopback", address: "[64:ff9b:1:1::7f00:1]:80", allow: []string{"64:ff9b:1:1::/96"}, refused: true},
+		{name: "nor is one of 48 bits", address: "[64:ff9b:1:7f00:0:100::]:80", allow: []string{"64:ff9b:1::/48"}, refused: true},
+		{name: "nor is what a gateway of 48 bits ignores", address: "[64:ff9b:1:a01:2:300:808:808]:80", allow: []string{"64:ff9b:1::/48"}, refused: true},
+		{name: "48 bits reach a public address", address: "[64:ff9b:1:5db8:d7:e00::]:80", allow: []string{"64:ff9b:1::/48"}},
+		{name: "64 bits reach a public address", address: "[64:ff9b:1:2:5d:b8d7:e00:0]:80", allow: []string{"64:ff9b:1:2::/64"}},
+		{name: "64 bits are no way round to a private address", address: "[64:ff9b:1:2:a:102:300:0]:80", allow: []string{"64:ff9b:1:2::/64"}, refused: true},
+		{name: "an allowed network behind an allowed gateway passes", address: "[64:ff9b::a01:203]:80", allow: []string{"64:ff9b::/96", "10.0.0.0/8"}},
+		{name: "allowed 6to4 is no way round to loopback", address: "[2002:7f00:1::]:80", allow: []string{"2002::/16"}, refused: true},
+		{name: "allowed 6to4 reaches a public address", address: "[2002:5db8:d70e::1]:80", allow: []string{"2002::/16"}},
+		{name: "allowed Teredo is no way round to a private client", address: "[2001:0:5db8:d70e::f5fe:fdfc]:80", allow: []string{"2001::/32"}, refused: true},
+		{name: "an IPv4-compatible address is refused", address: "[::7f00:1]:80", refused: true},
 		{name: "allowed NAT64 is no way round to loopback", address: "[64:ff9b::7f00:1]:80", allow: []string{"64:ff9b::/96"}, refused: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -249,5 +262,31 @@ func TestBadOptionsSayWhatToMend(t *testing.T) {
 func TestOtherErrorsAreNotRefusals(t *testing.T) {
 	if Refused(nil) || Refused(errors.New("connection refused")) {
 		t.Error("an error that is no refusal counts as one")
+	}
+}
+
+func TestWhatIsNoHost(t *testing.T) {
+	for _, host := range []string{"0", "2130706433", "0x7f000001", "0x7f.1", "0X7F.0.0.1", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "127.0.0.1.",
+		"1.2.3.4.5", "256.1.1.1", "example.1", "example.0x", "0x", ".", ""} {
+		if err := CheckHost(host); !Refused(err) {
+			t.Errorf("%q passes", host)
+		}
+	}
+	for _, host := range []string{"127.0.0.1", "::1", "fe80::1%eth0", "example.com", "example.com.", "1.example.com", "0x7f.example", "a1", "x0x1", "3com.example.e2"} {
+		if err := CheckHost(host); err != nil {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
+func TestAHostWithAnAddressThatMayBeReachedIsNotRefusedForAnother(t *testing.T) {
+	d, err := NewDialer(Options{AllowNetworks: []string{"127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nobody listens on port 1, and localhost is ::1 as well where there is IPv6.
+	_, err = d.DialContext(t.Context(), "tcp", "localhost:1")
+	if err == nil || Refused(err) {
+		t.Errorf("got %v, want a connection that failed", err)
 	}
 }
