@@ -36,6 +36,7 @@ type admission struct {
 	done      *sync.WaitGroup
 	result    *Admitted
 	duplicate bool
+	err       error // of the last try
 }
 
 // Admit stores a notification and returns its id once it is as durable as
@@ -55,16 +56,31 @@ func (q *Queue) AdmitAll(ctx context.Context, as []Admission) []Admitted {
 		adm := q.prepare(as[i])
 		adm.done, adm.result = &done, &out[i]
 		done.Add(1)
-		select {
-		case q.admits <- adm:
-		case <-ctx.Done():
-			adm.answer(Admitted{Err: fmt.Errorf("%w: %w while waiting for a commit", ErrUnavailable, ctx.Err())})
+		if err := q.handOver(ctx, adm); err != nil {
+			adm.answer(Admitted{Err: fmt.Errorf("%w: %w", ErrUnavailable, err)})
 		}
 	}
 	// Each commit is bounded in time, so this wait is too; leaving early would
 	// leave the caller not knowing what was stored.
 	done.Wait()
 	return out
+}
+
+var errClosed = errors.New("this process is stopping")
+
+// handOver gives an admission to the next commit, as long as there will be one.
+func (q *Queue) handOver(ctx context.Context, a *admission) error {
+	q.gate.RLock()
+	defer q.gate.RUnlock()
+	if q.closed {
+		return errClosed
+	}
+	select {
+	case q.admits <- a:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a commit: %w", ctx.Err())
+	}
 }
 
 func (a *admission) answer(r Admitted) {
@@ -143,13 +159,14 @@ func gather[T any](batch []T, from <-chan T, most int) []T {
 	return batch
 }
 
-// commit claims the batch's keys, admits it, and answers each. A failure is
-// tried again a few times: both steps may be repeated without harm.
+// commit claims the batch's keys, admits it, and answers each. What fails is
+// tried again a few times: both steps may be repeated without harm. Each
+// admission has the answer of its own slots, for one that is away says nothing
+// of the others.
 func (q *Queue) commit(batch []*admission) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	err := q.Ready()
-	if err != nil {
+	if err := q.Ready(); err != nil {
 		answerAll(batch, unavailable(err))
 		return
 	}
@@ -157,24 +174,37 @@ func (q *Queue) commit(batch []*admission) {
 		if try > 0 && !pause(ctx, admitPause<<try) {
 			break
 		}
-		if err = q.claimKeys(ctx, batch); err != nil {
-			continue
+		if batch = q.try(ctx, batch); len(batch) == 0 {
+			return
 		}
-		batch = answerReused(batch)
-		if err = q.assignTurns(ctx, batch); err != nil {
-			continue
-		}
-		if err = q.admit(ctx, batch); err == nil || errors.Is(err, errNotDurable) {
-			break
-		}
-	}
-	if err != nil {
-		answerAll(batch, unavailable(err))
-		return
 	}
 	for _, a := range batch {
-		a.answer(Admitted{ID: a.id, Duplicate: a.duplicate})
+		a.answer(Admitted{Err: a.err})
 	}
+}
+
+// try does the steps once, answers the admissions that are settled by it, and
+// returns those that are to be tried again, each with its error.
+func (q *Queue) try(ctx context.Context, batch []*admission) (again []*admission) {
+	for _, a := range batch {
+		a.err = nil
+	}
+	q.claimKeys(ctx, batch)
+	if err := q.assignTurns(ctx, batch); err != nil {
+		failAll(batch, err)
+	}
+	q.admit(ctx, batch)
+	for _, a := range batch {
+		switch {
+		case a.err == nil:
+			a.answer(Admitted{ID: a.id, Duplicate: a.duplicate})
+		case errors.Is(a.err, ErrUnavailable) && !errors.Is(a.err, errNotDurable):
+			again = append(again, a)
+		default:
+			a.answer(Admitted{Err: a.err})
+		}
+	}
+	return again
 }
 
 func answerAll(batch []*admission, err error) {
@@ -183,10 +213,19 @@ func answerAll(batch []*admission, err error) {
 	}
 }
 
+// failAll gives the admissions that have no error yet one.
+func failAll(batch []*admission, err error) {
+	for _, a := range batch {
+		if a.err == nil {
+			a.err = err
+		}
+	}
+}
+
 // claimKeys settles, for each admission with a key, whose id the key stands
 // for. An admission whose key was claimed before takes the first one's id and
 // is admitted under it again, which heals a crash between the two steps.
-func (q *Queue) claimKeys(ctx context.Context, batch []*admission) error {
+func (q *Queue) claimKeys(ctx context.Context, batch []*admission) {
 	var calls []*call
 	var keyed []*admission
 	for _, a := range batch {
@@ -198,17 +237,18 @@ func (q *Queue) claimKeys(ctx context.Context, batch []*admission) error {
 			args: []any{claimValue(a), keyLife.Milliseconds()}})
 	}
 	if len(calls) == 0 {
-		return nil
+		return
 	}
-	if err := q.runAll(ctx, calls); err != nil {
-		return err
+	send := q.runAll
+	if q.cluster {
+		send = q.runDurably // a wait for the admission's master says nothing of the claim's
 	}
+	_ = send(ctx, calls) // each call has its own error
 	for i, a := range keyed {
-		if err := a.learn(calls[i].reply); err != nil {
-			return err
+		if a.err = calls[i].err; a.err == nil {
+			a.err = a.learn(calls[i].reply)
 		}
 	}
-	return nil
 }
 
 func claimValue(a *admission) string {
@@ -228,53 +268,46 @@ func (a *admission) learn(reply *redis.Cmd) error {
 	digest, id, _ := strings.Cut(stored, ":")
 	a.duplicate = true
 	if digest != strconv.FormatUint(a.Digest, 36) {
-		a.id = "" // refused by answerReused
-		return nil
+		return ErrKeyReused
 	}
 	var ev notice.Event
 	if err := ev.UnmarshalBinary(a.event); err != nil {
-		return fmt.Errorf("reading an admission back: %w", err)
+		return fmt.Errorf("%w: reading an admission back: %w", ErrFault, err)
 	}
 	a.encode(id, ev.AcceptedAt)
 	return nil
 }
 
-// answerReused refuses the admissions whose key stands for something else and
-// returns the rest.
-func answerReused(batch []*admission) []*admission {
-	rest := batch[:0]
-	for _, a := range batch {
-		if a.id == "" {
-			a.answer(Admitted{Err: ErrKeyReused})
-			continue
-		}
-		rest = append(rest, a)
-	}
-	return rest
-}
-
-// admit runs one script for each slot of the batch, in one pipeline.
-func (q *Queue) admit(ctx context.Context, batch []*admission) error {
-	if len(batch) == 0 {
-		return nil
-	}
+// admit runs one script for each slot of what has no error yet, in one
+// pipeline.
+func (q *Queue) admit(ctx context.Context, batch []*admission) {
 	now := q.now()
 	calls := newBatchCalls(q, q.scripts.admit, openLife.Milliseconds())
+	calls.send = q.runDurably
 	for i, a := range batch {
+		if a.err != nil {
+			continue
+		}
 		p, _, _, err := notice.SplitID(a.id)
 		if err != nil {
-			return fmt.Errorf("admitting: %w", err)
+			a.err = fmt.Errorf("%w: admitting: %w", ErrFault, err)
+			continue
 		}
 		q.addAdmission(calls.of(p, i), p, a, now)
 	}
-	calls.send = q.runDurably
 	// An id of our own making can only be there because an earlier try's reply
 	// was lost; an inbox entry's was admitted by whoever read it before.
-	return calls.run(ctx, func(i int, admitted bool) {
+	err := calls.run(ctx, func(i int, admitted bool) {
 		if !admitted && batch[i].Identity != "" {
 			batch[i].duplicate = true
 		}
 	})
+	var part *PartError
+	if errors.As(err, &part) {
+		for _, i := range part.Members {
+			batch[i].err = part.Err
+		}
+	}
 }
 
 func (q *Queue) addAdmission(c *batchCall, p int, a *admission, now time.Time) {
@@ -286,18 +319,43 @@ func (q *Queue) addAdmission(c *batchCall, p int, a *admission, now time.Time) {
 }
 
 // errNotDurable is an admission that is stored, but not as safely as promised.
+// Trying again at once would find what it waited for no sooner.
 var errNotDurable = errors.New("stored, but not as durably as queue.durability asks")
 
-// runDurably is runAll, and then the wait that the configured durability asks
-// for, on the same connection and in the same round trip.
+// runDurably is runAll, and then, for each master that took part, the wait that
+// the configured durability asks for, on the connection of its calls and in the
+// same round trip.
 func (q *Queue) runDurably(ctx context.Context, calls []*call) error {
 	if q.cfg.Durability == "" || q.cfg.Durability == config.DurabilityMemory {
 		return q.runAll(ctx, calls)
 	}
-	pipe := q.rdb.Pipeline()
+	byNode, err := q.nodes(ctx, calls)
+	if err != nil {
+		for _, c := range calls {
+			c.err = unavailable(err)
+		}
+		return firstError(calls)
+	}
+	var sending sync.WaitGroup
+	for node, part := range byNode {
+		sending.Go(func() { q.runAndWait(ctx, node, part) })
+	}
+	sending.Wait()
+	return firstError(calls)
+}
+
+// runAndWait runs the calls of one master and waits for its replica or disk.
+//
+// The server waits for what the connection wrote last, and for nothing at all
+// after a script that found its work done: so there is a write of our own in
+// front. It is behind everything that the master ever took, which is why a
+// repetition, or a duplicate, is answered only once the first one is safe.
+func (q *Queue) runAndWait(ctx context.Context, node redis.UniversalClient, calls []*call) {
+	pipe := node.Pipeline()
 	for _, c := range calls {
 		c.reply = c.script.Eval(ctx, pipe, c.keys, c.args...)
 	}
+	written := pipe.Set(ctx, barrierBeside(calls[0].keys[0]), "", 0)
 	timeout := (commandTimeout / 2).Milliseconds()
 	var waited *redis.Cmd
 	if q.cfg.Durability == config.DurabilityReplica {
@@ -305,10 +363,19 @@ func (q *Queue) runDurably(ctx context.Context, calls []*call) error {
 	} else {
 		waited = pipe.Do(ctx, "WAITAOF", 1, 0, timeout)
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return unavailable(err)
+	exec(ctx, pipe, calls)
+	err := classify(written.Err())
+	if err == nil {
+		err = enough(waited)
 	}
-	return enough(waited)
+	for _, c := range calls {
+		if c.err == nil {
+			c.err = err
+		}
+	}
+	if err := firstError(calls); err != nil && !errors.Is(err, errNotDurable) {
+		q.forgetMap(ctx) // the slot may be another master's by now
+	}
 }
 
 // enough reads the answer of WAIT (a number) or WAITAOF (a pair: local, replicas).
@@ -324,7 +391,7 @@ func enough(waited *redis.Cmd) error {
 		return unavailable(err)
 	}
 	if n < 1 {
-		return errNotDurable
+		return fmt.Errorf("%w: %w", ErrUnavailable, errNotDurable)
 	}
 	return nil
 }

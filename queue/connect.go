@@ -23,8 +23,9 @@ const blockTime = time.Second
 // Connect opens a client of the configured server, Sentinel or cluster, with
 // room for pool connections. It does not talk to the server yet.
 //
-// The client never sends a command twice by itself: a lost reply to XADD would
-// become two entries.
+// The client never sends a single command twice by itself: a lost reply to XADD
+// would become two entries. On a cluster a pipeline may be sent again, so what
+// goes into one must bear it, as scripts do.
 func Connect(cfg config.Redis, pool int) (redis.UniversalClient, error) {
 	opts, err := universalOptions(cfg)
 	if err != nil {
@@ -39,6 +40,9 @@ func Connect(cfg config.Redis, pool int) (redis.UniversalClient, error) {
 	opts.WriteTimeout = commandTimeout
 	opts.PoolTimeout = commandTimeout
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if opts.IsClusterMode {
+		return connectCluster(opts), nil
+	}
 	return redis.NewUniversalClient(opts), nil
 }
 

@@ -144,6 +144,7 @@ func TestAStoreThatWentBackIsNoticed(t *testing.T) {
 	}
 	mark := w.finals(queue.Mark{}).Next
 	w.rdb.Del(t.Context(), "{t:0}:finals")
+	w.rdb.XGroupCreateMkStream(t.Context(), "{t:0}:finals", "carillon", "0") // as the readers would
 	if page := w.finals(mark); page.Restarted {
 		t.Error("an empty stream is no news yet")
 	}

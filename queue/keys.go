@@ -25,6 +25,7 @@ import (
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
 //	{ns:p}:dead                 zset     dead letters' ids by the millisecond they died
 //	{ns:p}:deadletters          hash     id → the dead letter
+//	{ns:p}:barrier              string   empty; written so that there is something to WAIT for
 type keys struct {
 	namespace  string
 	partitions int
@@ -88,4 +89,13 @@ func (k keys) partition(tenant, user string) int {
 	h.WriteString("\x00")
 	h.WriteString(user)
 	return int(h.Sum64() % uint64(k.partitions))
+}
+
+// barrierBeside is a key in the slot of another one of this room, or, beside
+// one without a partition, a key of its own.
+func barrierBeside(key string) string {
+	if end := strings.Index(key, "}:"); end >= 0 {
+		return key[:end+2] + "barrier"
+	}
+	return "{" + key + "}:barrier"
 }

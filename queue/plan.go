@@ -30,16 +30,14 @@ type PlannedDelivery struct {
 }
 
 // Plan moves events on to their deliveries, one script for each slot, in one
-// pipeline. An event that another consumer has planned is left alone. It may be
-// repeated after an error.
+// pipeline. An event that another consumer has planned is left alone. An error
+// is a *PartError; what it names may be planned again.
 func (q *Queue) Plan(ctx context.Context, planned []*Planned) error {
 	now := q.now()
 	calls := newBatchCalls(q, q.scripts.plan, group, openLife.Milliseconds())
 	for i, pl := range planned {
 		p := pl.Lease.Partition()
-		if err := q.addPlanned(calls.of(p, i), p, pl, now); err != nil {
-			return err
-		}
+		calls.put(p, i, func(c *batchCall) error { return q.addPlanned(c, p, pl, now) })
 	}
 	return calls.run(ctx, func(int, bool) {})
 }

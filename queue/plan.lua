@@ -31,8 +31,9 @@ while a <= #ARGV do
     a = a + 7
   end
   if mine then
-    redis.call('APPEND', record, lines)
-    if n == 0 then
+    if redis.call('APPEND', record, lines) == #lines then
+      redis.call('DEL', record) -- it was gone already, and these lines alone say nothing of what they are about
+    elseif n == 0 then
       redis.call('PEXPIRE', record, life)
       final(record)
     else

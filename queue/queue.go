@@ -39,6 +39,8 @@ type Queue struct {
 	now     func() time.Time
 	streams []stream
 	closing context.CancelFunc
+	gate    sync.RWMutex // held for reading by what hands an admission over
+	closed  bool         // behind gate: nobody commits any more
 	running sync.WaitGroup
 	admits  chan *admission
 	backlog backlog
@@ -150,8 +152,12 @@ func (q *Queue) AwaitReady(ctx context.Context) error {
 	}
 }
 
-// Close stops admitting; what was handed to Admit before is answered first.
+// Close stops admitting; what was handed to Admit before is answered first, and
+// what comes later has ErrUnavailable.
 func (q *Queue) Close() {
+	q.gate.Lock()
+	q.closed = true
+	q.gate.Unlock()
 	q.closing()
 	q.running.Wait()
 }
@@ -205,6 +211,11 @@ func (q *Queue) createGroups(ctx context.Context) error {
 	pipe.XGroupCreateMkStream(ctx, q.keys.inbox(), group, "0")
 	for _, s := range q.streams {
 		pipe.XGroupCreateMkStream(ctx, s.key, group, "0")
+	}
+	if q.cfg.Finals > 0 { // nobody reads them as a group, but a script may not make them: see finals.lua
+		for p := range q.cfg.Partitions {
+			pipe.XGroupCreateMkStream(ctx, q.keys.finals(p), group, "0")
+		}
 	}
 	cmds, err := pipe.Exec(ctx)
 	if err == nil {

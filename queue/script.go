@@ -3,11 +3,10 @@ package queue
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -73,6 +72,7 @@ type call struct {
 	keys   []string
 	args   []any
 	reply  *redis.Cmd
+	err    error // why it was not done, or may not have been
 }
 
 // batchCalls gathers a batch into one call for each slot: on a cluster a slot
@@ -83,6 +83,7 @@ type batchCalls struct {
 	head   []any // what every call's ARGV begins with
 	bySlot map[int]*batchCall
 	calls  []*call
+	unfit  *PartError // members that could not be encoded
 	send   func(context.Context, []*call) error
 }
 
@@ -113,19 +114,42 @@ func (b *batchCalls) of(p, i int) *batchCall {
 	return c
 }
 
-// run runs the calls and says for each member whether the script did it.
-func (b *batchCalls) run(ctx context.Context, each func(i int, done bool)) error {
-	if err := b.send(ctx, b.calls); err != nil {
-		return err
+// put adds the i-th member, of partition p, or, when add fails, nothing of it:
+// what cannot be encoded holds up no other.
+func (b *batchCalls) put(p, i int, add func(*batchCall) error) {
+	c := b.of(p, i)
+	keys, args := len(c.keys), len(c.args)
+	err := add(c)
+	if err == nil {
+		return
 	}
+	c.keys, c.args, c.members = c.keys[:keys], c.args[:args], c.members[:len(c.members)-1]
+	maps.DeleteFunc(c.indices, func(_ string, at int) bool { return at > keys })
+	b.unfit = b.unfit.with(fmt.Errorf("%w: %w", ErrFault, err), []int{i})
+}
+
+// run runs the calls and says for each member whether the script did it. When
+// some of the calls fail the error is a *PartError: a slot whose master is away
+// holds up no other's members.
+func (b *batchCalls) run(ctx context.Context, each func(i int, done bool)) error {
+	b.calls = slices.DeleteFunc(b.calls, func(c *call) bool { return len(c.keys) == 0 })
+	_ = b.send(ctx, b.calls) // each call has its own error
+	failed := b.unfit
 	for _, c := range b.bySlot {
-		done, err := ints(c.reply, len(c.members))
+		if len(c.members) == 0 {
+			continue
+		}
+		done, err := c.answers(len(c.members))
 		if err != nil {
-			return err
+			failed = failed.with(err, c.members)
+			continue
 		}
 		for k, i := range c.members {
 			each(i, done[k] == 1)
 		}
+	}
+	if failed != nil {
+		return failed
 	}
 	return nil
 }
@@ -151,50 +175,60 @@ func (c *batchCall) own(k string) int {
 
 // runAll sends every call in one pipeline. A server that has lost its script
 // cache is given the source; EVALSHA in a pipeline does not do so by itself.
-// The error is the first of any call; each call's own is in its reply.
+// The error is the first of any call; each call has its own.
 func (q *Queue) runAll(ctx context.Context, calls []*call) error {
 	pipe := q.rdb.Pipeline()
 	for _, c := range calls {
 		c.reply = pipe.EvalSha(ctx, c.script.Hash(), c.keys, c.args...)
 	}
-	_, err := pipe.Exec(ctx)
-	if err == nil {
-		return nil
-	}
+	exec(ctx, pipe, calls)
 	pipe = q.rdb.Pipeline()
+	var again []*call
 	for _, c := range calls {
-		if err := c.reply.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		if redis.HasErrorPrefix(c.reply.Err(), "NOSCRIPT") {
 			c.reply = c.script.Eval(ctx, pipe, c.keys, c.args...)
+			again = append(again, c)
 		}
 	}
-	if pipe.Len() > 0 {
-		_, err = pipe.Exec(ctx)
+	if len(again) > 0 {
+		exec(ctx, pipe, again)
+	}
+	return firstError(calls)
+}
+
+// exec sends a pipeline and gives each call its error. A server that refuses
+// the connection itself (a wrong password, too many clients) fails the pipeline
+// and not one command of it: then nothing was done.
+func exec(ctx context.Context, pipe redis.Pipeliner, calls []*call) {
+	_, err := pipe.Exec(ctx)
+	of := func(c *call) error { return c.reply.Err() }
+	if err != nil && !slices.ContainsFunc(calls, func(c *call) bool { return of(c) != nil }) {
+		of = func(*call) error { return err }
 	}
 	for _, c := range calls {
-		if err := c.reply.Err(); err != nil {
-			return unavailable(err)
+		c.err = classify(of(c))
+	}
+}
+
+func firstError(calls []*call) error {
+	for _, c := range calls {
+		if c.err != nil {
+			return c.err
 		}
 	}
-	// A server that refuses the connection itself (a wrong password, too many
-	// clients) fails the pipeline and not one command of it.
-	return unavailableIf(err)
+	return nil
 }
 
 func (q *Queue) run(ctx context.Context, c *call) error {
 	return q.runAll(ctx, []*call{c})
 }
 
-// unavailable marks an error of the server's or the network's, in words that
-// hold no arguments of the command.
-func unavailable(err error) error {
-	if errors.Is(err, ErrUnavailable) {
-		return err
+// answers are what the script said of each of its members.
+func (c *call) answers(want int) ([]int64, error) {
+	if c.err != nil {
+		return nil, c.err
 	}
-	words := err.Error()
-	if i := strings.Index(words, " script: "); i > 0 {
-		words = words[:i]
-	}
-	return fmt.Errorf("%w: %s", ErrUnavailable, words)
+	return ints(c.reply, want)
 }
 
 // ints reads a script's reply of 0s and 1s.
@@ -204,7 +238,7 @@ func ints(cmd *redis.Cmd, want int) ([]int64, error) {
 		return nil, unavailable(err)
 	}
 	if len(got) != want {
-		return nil, fmt.Errorf("%w: a script answered %d values for %d entries", ErrUnavailable, len(got), want)
+		return nil, fmt.Errorf("%w: a script answered %d values for %d entries", ErrFault, len(got), want)
 	}
 	return got, nil
 }

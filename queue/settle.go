@@ -40,16 +40,14 @@ type Settlement struct {
 // Settle ends the leases of a batch, one script for each slot, in one
 // pipeline. settled tells for each whether it was ours to end: an entry that
 // another consumer has taken over is left to it, unless its outcome is final.
-// It may be repeated after an error.
+// An error is a *PartError; what it names may be settled again.
 func (q *Queue) Settle(ctx context.Context, consumer string, batch []*Settlement) (settled []bool, err error) {
 	now := q.now()
 	settled = make([]bool, len(batch))
 	calls := newBatchCalls(q, q.scripts.settle, group, consumer, openLife.Milliseconds(), longestOpenRecord)
 	for i, s := range batch {
 		p := s.Lease.Partition()
-		if err := q.addSettlement(calls.of(p, i), p, s, now); err != nil {
-			return settled, err
-		}
+		calls.put(p, i, func(c *batchCall) error { return q.addSettlement(c, p, s, now) })
 	}
 	return settled, calls.run(ctx, func(i int, mine bool) { settled[i] = mine })
 }

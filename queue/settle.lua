@@ -25,8 +25,16 @@ local function owned(stream, entry)
   return not held.err and #held > 0
 end
 
+-- A record that is gone (evicted, deleted) stays gone: one that begins with this line says nothing of what
+-- it is about, and nothing would make it expire.
+local function tell(record, line)
+  if redis.call('APPEND', record, line) > #line then return true end
+  redis.call('DEL', record)
+  return false
+end
+
 local function close(record, line, life, only)
-  redis.call('APPEND', record, line)
+  if not tell(record, line) then return end
   if only ~= '1' then
     local open = (tonumber(redis.call('GETRANGE', record, 0, 2)) or 1) - 1
     redis.call('SETRANGE', record, 0, string.format('%03d', math.max(open, 0)))
@@ -48,7 +56,7 @@ end
 
 local function note(record, line)
   if redis.call('STRLEN', record) < tonumber(ARGV[4]) then
-    redis.call('APPEND', record, line)
+    tell(record, line)
   end
 end
 
@@ -63,7 +71,7 @@ while a <= #ARGV do
     if kind == 'done' then
       close(record, line, ARGV[x], ARGV[x + 1])
     elseif kind == 'next' then
-      redis.call('APPEND', record, line)
+      tell(record, line)
       redis.call('XADD', KEYS[tonumber(ARGV[x + 1])], '*', 'd', ARGV[x + 2])
     elseif kind == 'later' then
       park(x)
