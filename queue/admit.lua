@@ -5,19 +5,24 @@
 --           then, when it is due later: due time in unix ms, its id, stream's name without its tag,
 --           index of the parked ids by due time (zset), index of the parked payloads (hash)
 -- Returns   for each event 1 when it was admitted, 0 when its id was there already.
-local out = {}
-local a = 2
-while a <= #ARGV do
-  local record, wait = KEYS[tonumber(ARGV[a])], tonumber(ARGV[a + 3])
-  local life = string.format('%.0f', tonumber(ARGV[1]) + wait)
-  local new = redis.call('SET', record, ARGV[a + 2], 'NX', 'PX', life)
-  if new and wait > 0 then
-    redis.call('HSET', KEYS[tonumber(ARGV[a + 9])], ARGV[a + 6], ARGV[a + 7] .. '\n' .. ARGV[a + 1])
-    redis.call('ZADD', KEYS[tonumber(ARGV[a + 8])], ARGV[a + 5], ARGV[a + 6])
-  elseif new then
-    redis.call('XADD', KEYS[tonumber(ARGV[a + 4])], '*', 'd', ARGV[a + 1])
+-- Nearly all are due now: those take two commands and no arithmetic but the indices'.
+local call, keys, argv, out = redis.call, KEYS, ARGV, {}
+local a, last, open = 2, #ARGV, ARGV[1]
+while a <= last do
+  local wait, new = argv[a + 3], nil
+  if wait == '0' then
+    new = call('SET', keys[argv[a] + 0], argv[a + 2], 'NX', 'PX', open)
+    if new then call('XADD', keys[argv[a + 4] + 0], '*', 'd', argv[a + 1]) end
+    a = a + 5
+  else
+    local life = string.format('%.0f', open + wait)
+    new = call('SET', keys[argv[a] + 0], argv[a + 2], 'NX', 'PX', life)
+    if new then
+      call('HSET', keys[argv[a + 9] + 0], argv[a + 6], argv[a + 7] .. '\n' .. argv[a + 1])
+      call('ZADD', keys[argv[a + 8] + 0], argv[a + 5], argv[a + 6])
+    end
+    a = a + 10
   end
   out[#out + 1] = new and 1 or 0
-  a = a + (wait > 0 and 10 or 5)
 end
 return out
