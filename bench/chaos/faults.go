@@ -1,10 +1,10 @@
 package main
 
 import (
-	"crypto/sha1"
-	"encoding/hex"
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -90,29 +90,38 @@ func (w *world) disturb(p *proxy, mode int32, d time.Duration, duplicates int) {
 	p.set(passes)
 }
 
-// dropReply swallows the reply to one of the queue's scripts after it has run.
+// dropReply swallows one reply after the command has run: of any script, of a
+// read, or of one script by name, which is recognised when its source is sent
+// because the server has forgotten it.
 func dropReply(w *world) {
-	scripts := []string{"settle", "plan", "admit", "claim"}
-	script := scripts[w.rng.IntN(len(scripts))]
+	asked := []string{"evalsha", "xreadgroup", "settle.lua", "plan.lua", "admit.lua", "claim.lua"}
+	command := asked[w.rng.IntN(len(asked))]
 	before := w.store.dropped.Load()
-	w.store.dropReplyTo(w.build.digest(w.stage, script))
+	if script, named := strings.CutSuffix(command, ".lua"); named {
+		w.store.dropReplyTo(w.build.mark(w.stage, script))
+		if err := w.rdb.ScriptFlush(w.ctx).Err(); err != nil {
+			w.Errorf("SCRIPT FLUSH: %v", err)
+		}
+	} else {
+		w.store.dropReplyTo([]byte(command))
+	}
 	w.injected(0)
 	if !w.poll(replyLimit, func() bool { return w.store.dropped.Load() > before }) {
-		w.Errorf("no reply to %s was there to be lost within %v: is it the binary's own script?", script, replyLimit)
+		w.Errorf("no reply to %s was there to be lost within %v", command, replyLimit)
 	}
 }
 
-// replyLimit is how long it may take until a script is called under load.
+// replyLimit is how long it may take until a command is given under load.
 const replyLimit = 10 * time.Second
 
-// digest is by what EVALSHA names a script.
-func (b build) digest(s *stage, name string) []byte {
-	text, err := os.ReadFile(filepath.Join(b.root, "queue", name+".lua"))
+// mark is what only the source of one script holds: its first line.
+func (b build) mark(s *stage, script string) []byte {
+	text, err := os.ReadFile(filepath.Join(b.root, "queue", script+".lua"))
 	if err != nil {
 		s.Fatalf("reading a script: %v", err)
 	}
-	sum := sha1.Sum(text)
-	return []byte(hex.EncodeToString(sum[:]))
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	return line
 }
 
 // destroyGroups removes every consumer group, and with them who holds what.

@@ -251,8 +251,8 @@ func (w *world) backlog(ctx context.Context) int64 {
 	return total
 }
 
-// keys are all of Redis' keys and their types, records and idempotency keys
-// left out: they are strings, and thousands.
+// keys are what work is kept under, with their types: the streams but the one
+// of final states, which nobody empties, and what is parked.
 func (w *world) keys(ctx context.Context) (map[string]string, error) {
 	out := map[string]string{}
 	for _, kind := range []string{"stream", "zset"} {
@@ -262,7 +262,9 @@ func (w *world) keys(ctx context.Context) (map[string]string, error) {
 				return nil, err
 			}
 			for _, key := range page {
-				out[key] = kind
+				if !strings.HasSuffix(key, ":finals") {
+					out[key] = kind
+				}
 			}
 			if at = next; at == 0 {
 				break
