@@ -94,15 +94,3 @@ func (q *Queue) Parked(ctx context.Context) (int, error) {
 	}
 	return total, nil
 }
-
-// DeadCounts is the number of dead letters by channel.
-func (q *Queue) DeadCounts(ctx context.Context) (map[notice.Channel]int, error) {
-	out := map[notice.Channel]int{}
-	err := q.walkDead(ctx, DeadFilter{}, func(page []Dead) error {
-		for _, d := range page {
-			out[d.Channel]++
-		}
-		return nil
-	})
-	return out, err
-}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -56,96 +57,163 @@ const deadPage = 200 // dead letters looked at in one round trip
 // errEnough ends a walk early.
 var errEnough = errors.New("enough")
 
-// DeadList returns dead letters, by partition and in each the oldest first,
-// and the id to go on after; empty at the end.
+// DeadList returns dead letters, by partition and channel and in each the
+// oldest first, and the id to go on after; empty at the end.
 func (q *Queue) DeadList(ctx context.Context, f DeadFilter) (found []Dead, after string, err error) {
 	limit := f.Limit
 	if limit <= 0 {
 		limit = 100
 	}
-	err = q.walkDead(ctx, f, func(page []Dead) error {
+	err = q.walkDead(ctx, f, func(page []Dead) (int, error) {
 		for _, d := range page {
 			if len(found) == limit {
 				after = found[limit-1].ID
-				return errEnough
+				return 0, errEnough
 			}
 			found = append(found, d)
 		}
-		return nil
+		return 0, nil
 	})
 	return found, after, err
 }
 
-// walkDead calls visit with the matching letters of one page after the other,
-// until it returns errEnough.
-func (q *Queue) walkDead(ctx context.Context, f DeadFilter, visit func([]Dead) error) error {
-	first := 0
-	if f.After != "" {
-		p, _, _, err := notice.SplitID(f.After)
-		if err != nil || p >= q.cfg.Partitions {
-			return fmt.Errorf("after: %w", notice.ErrBadID)
+// DeadCounts is the number of dead letters by channel, of every channel that
+// can have any: the lengths of the sets that they are found by.
+func (q *Queue) DeadCounts(ctx context.Context) (map[notice.Channel]int, error) {
+	pipe := q.rdb.Pipeline()
+	lengths := map[notice.Channel][]*redis.IntCmd{}
+	for p := range q.cfg.Partitions {
+		for _, c := range deadChannels() {
+			lengths[c] = append(lengths[c], pipe.ZCard(ctx, q.keys.dead(p, c)))
 		}
-		first = p
 	}
-	for p := first; p < q.cfg.Partitions; p++ {
-		after := ""
-		if p == first {
-			after = f.After
-		}
-		err := q.walkPartition(ctx, p, after, f, visit)
-		if errors.Is(err, errEnough) {
-			return nil
-		}
-		if err != nil {
-			return err
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, unavailable(err)
+	}
+	out := map[notice.Channel]int{}
+	for c, cmds := range lengths {
+		out[c] = countOnes(cmds)
+	}
+	return out, nil
+}
+
+// deadChannels are the channels that a dead letter may be of: those of
+// deliveries, the inbox, and the events that could not be read.
+func deadChannels() []notice.Channel {
+	return append(notice.Channels(), notice.ChannelInbox, stageEvents)
+}
+
+// visitor gets the matching letters of one page, and says how many of them it
+// has removed.
+type visitor func([]Dead) (removed int, err error)
+
+// walkDead calls visit with one page after the other, until it returns
+// errEnough.
+func (q *Queue) walkDead(ctx context.Context, f DeadFilter, visit visitor) error {
+	from, err := q.deadPlace(ctx, f.After)
+	if err != nil {
+		return err
+	}
+	for p := from.partition; p < q.cfg.Partitions; p++ {
+		for i, c := range deadChannels() {
+			if p == from.partition && i < from.channel || f.Channel != "" && c != f.Channel {
+				continue
+			}
+			start := int64(0)
+			if p == from.partition && i == from.channel {
+				start = from.rank
+			}
+			err := q.walkChannel(ctx, p, c, start, f, visit)
+			if errors.Is(err, errEnough) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (q *Queue) walkPartition(ctx context.Context, p int, after string, f DeadFilter, visit func([]Dead) error) error {
-	start, err := q.deadRank(ctx, p, after)
-	if err != nil {
-		return err
+// deadPlace is a place in the order of dead letters.
+type deadPlace struct {
+	partition, channel int // channel as an index of deadChannels
+	rank               int64
+}
+
+// deadPlace is the place behind a letter; the beginning of its partition when
+// the letter is gone.
+func (q *Queue) deadPlace(ctx context.Context, after string) (at deadPlace, err error) {
+	if after == "" {
+		return at, nil
 	}
-	for {
-		ids, err := q.rdb.ZRange(ctx, q.keys.dead(p), start, start+deadPage-1).Result()
+	p, _, _, err := notice.SplitID(after)
+	if err != nil || p >= q.cfg.Partitions {
+		return at, fmt.Errorf("after: %w", notice.ErrBadID)
+	}
+	at.partition = p
+	for i, c := range deadChannels() {
+		rank, err := q.rdb.ZRank(ctx, q.keys.dead(p, c), after).Result()
+		if err == nil {
+			at.channel, at.rank = i, rank+1
+			return at, nil
+		}
+		if !errors.Is(err, redis.Nil) {
+			return at, unavailable(err)
+		}
+	}
+	return at, nil
+}
+
+func (q *Queue) walkChannel(ctx context.Context, p int, c notice.Channel, start int64, f DeadFilter, visit visitor) error {
+	key := q.keys.dead(p, c)
+	if !f.Since.IsZero() {
+		earlier, err := q.rdb.ZCount(ctx, key, "-inf", "("+strconv.FormatInt(f.Since.UnixMilli(), 10)).Result()
 		if err != nil {
 			return unavailable(err)
 		}
-		if len(ids) == 0 {
-			return nil
+		start = max(start, earlier)
+	}
+	for {
+		page, read, err := q.deadPage(ctx, p, key, start, &f)
+		if err != nil || read == 0 {
+			return err
 		}
-		letters, err := q.letters(ctx, p, ids)
+		removed, err := visit(page)
 		if err != nil {
 			return err
 		}
-		kept := letters[:0]
-		for _, d := range letters {
-			if f.matches(d) {
-				kept = append(kept, d)
-			}
-		}
-		if err := visit(kept); err != nil {
-			return err
-		}
-		start += int64(len(ids))
+		start += int64(read - removed) // what follows has moved up by what was removed
 	}
 }
 
-// deadRank is the place after an id; the beginning when the id is gone.
-func (q *Queue) deadRank(ctx context.Context, p int, after string) (int64, error) {
-	if after == "" {
-		return 0, nil
-	}
-	rank, err := q.rdb.ZRank(ctx, q.keys.dead(p), after).Result()
-	if errors.Is(err, redis.Nil) {
-		return 0, nil
-	}
+// deadPage reads a page by rank and returns what the filter leaves of it, and
+// how many letters it looked at: none at the end.
+func (q *Queue) deadPage(ctx context.Context, p int, key string, start int64, f *DeadFilter) (page []Dead, read int, err error) {
+	found, err := q.rdb.ZRangeWithScores(ctx, key, start, start+f.pageSize()-1).Result()
 	if err != nil {
-		return 0, unavailable(err)
+		return nil, 0, unavailable(err)
 	}
-	return rank + 1, nil
+	ids := make([]string, 0, len(found))
+	for _, z := range found {
+		if id, ok := z.Member.(string); ok && (f.Until.IsZero() || int64(z.Score) <= f.Until.UnixMilli()) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, 0, nil
+	}
+	letters, err := q.letters(ctx, p, ids)
+	return slices.DeleteFunc(letters, func(d Dead) bool { return !f.matches(d) }), len(ids), err
+}
+
+// pageSize is how many letters are looked at in one round trip: at a rate, no
+// more than go in a fifth of a second.
+func (f *DeadFilter) pageSize() int64 {
+	if f.Rate <= 0 {
+		return deadPage
+	}
+	return min(max(int64(f.Rate/5), 1), deadPage)
 }
 
 func (f *DeadFilter) matches(d Dead) bool {
@@ -208,9 +276,17 @@ func (q *Queue) Redrive(ctx context.Context, tenant string, ids ...string) (int,
 	return n, nil
 }
 
-// RedriveAll redrives every dead letter that the filter matches.
+// RedriveAll redrives every dead letter that the filter matches, no more than
+// f.Rate in a second. What it redrives is sent under the limits of its channel
+// like everything else.
 func (q *Queue) RedriveAll(ctx context.Context, f DeadFilter) (int, error) {
-	return q.drainDead(ctx, f, q.redrivePage)
+	return q.drainDead(ctx, f, func(ctx context.Context, page []Dead) (int, error) {
+		n, err := q.redrivePage(ctx, page)
+		if f.Rate > 0 && n > 0 && err == nil {
+			pause(ctx, time.Duration(float64(n)/f.Rate*float64(time.Second)))
+		}
+		return n, err
+	})
 }
 
 // Purge deletes every dead letter that the filter matches, for good.
@@ -218,53 +294,61 @@ func (q *Queue) Purge(ctx context.Context, f DeadFilter) (int, error) {
 	return q.drainDead(ctx, f, q.purgePage)
 }
 
-// drainDead collects what matches first and works it then: a walk by rank
-// would skip over what moves up while it deletes. What died since it began is
-// left alone: a letter that is redriven in vain comes back at once, and would
-// be redriven for ever. A letter that cannot be worked holds up no other; the
-// first such error is returned at the end.
+// drainDead works what matches, pass after pass until nothing more is done.
+// What died since it began is left alone: a letter that is redriven in vain
+// comes back at once, and would be redriven for ever. A letter that cannot be
+// worked holds up no other; the first such error is returned at the end.
 func (q *Queue) drainDead(ctx context.Context, f DeadFilter, work func(context.Context, []Dead) (int, error)) (int, error) {
-	began, n := q.now(), 0
-	for {
-		var page []Dead
-		err := q.walkDead(ctx, f, func(found []Dead) error {
-			page = append(page, slices.DeleteFunc(found, func(d Dead) bool { return d.At.After(began) })...)
-			if len(page) >= deadPage {
-				return errEnough
+	if began := q.now(); f.Until.IsZero() || f.Until.After(began) {
+		f.Until = began
+	}
+	for n := 0; ; {
+		done, unfit := 0, error(nil)
+		err := q.walkDead(ctx, f, func(page []Dead) (int, error) {
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
 			}
-			return nil
+			removed, err := work(ctx, page)
+			done += removed
+			if errors.Is(err, ErrUnavailable) {
+				return removed, err
+			}
+			unfit = cmp.Or(unfit, err)
+			return removed, nil
 		})
-		if err != nil {
-			return n, err
-		}
-		done, err := work(ctx, page)
 		n += done
-		if done == 0 {
-			return n, err
+		if err != nil || done == 0 {
+			return n, cmp.Or(err, unfit)
 		}
 	}
 }
 
 func (q *Queue) purgePage(ctx context.Context, page []Dead) (int, error) {
-	pipe := q.rdb.Pipeline()
-	var deleted []*redis.IntCmd
+	calls, byKey := []*call{}, map[string]*call{}
 	for _, d := range page {
 		p, _, _, err := notice.SplitID(d.ID)
 		if err != nil {
 			return 0, fmt.Errorf("purging: %w", err)
 		}
-		// The letter goes last: what dies in between is seen again by the walk
-		// only while it is in the index.
-		deleted = append(deleted, pipe.HDel(ctx, q.keys.deadLetters(p), d.ID))
-		pipe.ZRem(ctx, q.keys.dead(p), d.ID)
+		key := q.keys.dead(p, d.Channel)
+		if byKey[key] == nil {
+			byKey[key] = &call{script: q.scripts.purge, keys: []string{key, q.keys.deadLetters(p)}}
+			calls = append(calls, byKey[key])
+		}
+		byKey[key].args = append(byKey[key].args, d.ID)
 	}
-	if len(deleted) == 0 {
+	if len(calls) == 0 {
 		return 0, nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return 0, unavailable(err)
+	if err := q.runAll(ctx, calls); err != nil {
+		return 0, err
 	}
-	return countOnes(deleted), nil
+	n := 0
+	for _, c := range calls {
+		one, _ := c.reply.Int() // runAll has looked at the error
+		n += one
+	}
+	return n, nil
 }
 
 func countOnes(cmds []*redis.IntCmd) int {
@@ -278,7 +362,7 @@ func countOnes(cmds []*redis.IntCmd) int {
 // redrivePage puts each letter back where it came from. One that cannot be put
 // back stays, and is the error when all others are.
 func (q *Queue) redrivePage(ctx context.Context, page []Dead) (n int, err error) {
-	byPartition := map[int]*call{}
+	byKey := map[string]*call{}
 	var calls []*call
 	var unfit error
 	turns, err := q.turnsOfDead(ctx, page)
@@ -298,10 +382,11 @@ func (q *Queue) redrivePage(ctx context.Context, page []Dead) (n int, err error)
 		if err != nil {
 			return n, fmt.Errorf("redriving: %w", err)
 		}
-		c := byPartition[p]
+		key := q.keys.dead(p, d.Channel)
+		c := byKey[key]
 		if c == nil {
-			c = &call{script: q.scripts.redrive, keys: []string{q.keys.dead(p), q.keys.deadLetters(p)}, args: []any{openLife.Milliseconds()}}
-			byPartition[p] = c
+			c = &call{script: q.scripts.redrive, keys: []string{key, q.keys.deadLetters(p)}, args: []any{openLife.Milliseconds()}}
+			byKey[key] = c
 			calls = append(calls, c)
 		}
 		unfit = cmp.Or(unfit, q.addRedrive(c, p, d, turns[i]))
@@ -370,7 +455,7 @@ func (q *Queue) redriveInbox(ctx context.Context, d Dead) (int, error) {
 	if err := json.Unmarshal([]byte(d.Payload), &values); err != nil {
 		return 0, fmt.Errorf("dead letter %s: %w", d.ID, err)
 	}
-	values["redrive"] = d.ID
+	values["redrive"], values["died"] = d.ID, strconv.FormatInt(d.At.UnixMilli(), 10)
 	if err := q.rdb.XAdd(ctx, &redis.XAddArgs{Stream: q.keys.inbox(), Values: values}).Err(); err != nil {
 		return 0, unavailable(err)
 	}

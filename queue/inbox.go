@@ -88,7 +88,12 @@ func (q *Queue) inboxEntries(found []redis.XMessage) []*InboxEntry {
 		e.Event, _ = m.Values["event"].(string)
 		e.Tenant, _ = m.Values["tenant"].(string)
 		if again, ok := m.Values["redrive"].(string); ok {
-			e.Identity = "redrive:" + again // a dead letter put back twice is admitted once
+			// A dead letter put back twice is admitted once: its name and its time
+			// are part of the id.
+			e.Identity = "redrive:" + again
+			if died, ok := m.Values["died"].(string); ok {
+				e.At = entryTime(died)
+			}
 		}
 		out = append(out, e)
 	}
@@ -145,7 +150,7 @@ func (q *Queue) BuryInbox(ctx context.Context, e *InboxEntry, reason, detail str
 	if err != nil {
 		return err
 	}
-	c := &call{script: q.scripts.bury, keys: []string{q.keys.dead(p), q.keys.deadLetters(p)}, args: []any{id, letter, now.UnixMilli()}}
+	c := &call{script: q.scripts.bury, keys: []string{q.keys.dead(p, l.Channel), q.keys.deadLetters(p)}, args: []any{id, letter, now.UnixMilli()}}
 	if err := q.run(ctx, c); err != nil {
 		return err
 	}

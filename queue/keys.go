@@ -23,7 +23,7 @@ import (
 //	{ns:p}:n:{id}               string   a notification's record, see record.go
 //	{ns:p}:finals               stream   the ids of closed records, see finals.lua
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
-//	{ns:p}:dead                 zset     dead letters' ids by the millisecond they died
+//	{ns:p}:dead:{channel}      zset     dead letters' ids by the millisecond they died; its length is their number
 //	{ns:p}:deadletters          hash     id → the dead letter
 //	{ns:p}:barrier              string   empty; written so that there is something to WAIT for
 type keys struct {
@@ -58,10 +58,12 @@ func streamSuffix(stage string, lane notice.Lane, turn int) string {
 	return stage + ":" + string(lane) + ":" + strconv.Itoa(turn)
 }
 
-func (k keys) later(p int) string       { return k.tag(p) + "later" }
-func (k keys) parked(p int) string      { return k.tag(p) + "parked" }
-func (k keys) finals(p int) string      { return k.tag(p) + "finals" }
-func (k keys) dead(p int) string        { return k.tag(p) + "dead" }
+func (k keys) later(p int) string  { return k.tag(p) + "later" }
+func (k keys) parked(p int) string { return k.tag(p) + "parked" }
+func (k keys) finals(p int) string { return k.tag(p) + "finals" }
+func (k keys) dead(p int, c notice.Channel) string {
+	return k.tag(p) + "dead:" + string(c)
+}
 func (k keys) deadLetters(p int) string { return k.tag(p) + "deadletters" }
 
 // record takes the id of a notification, "<p>-<20 characters>".

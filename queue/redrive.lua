@@ -1,5 +1,5 @@
--- Puts dead deliveries of one partition back on their streams.
--- KEYS[1]   dead letters by time (zset)
+-- Puts dead deliveries of one channel of one partition back on their streams.
+-- KEYS[1]   the channel's dead letters by time (zset)
 -- KEYS[2]   dead letters (hash)
 -- KEYS[3..] for each delivery: its record, its stream
 -- ARGV[1]   how long an open notification's record is kept, ms

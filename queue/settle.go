@@ -111,7 +111,7 @@ func (q *Queue) addUnreadable(c *batchCall, p int, s *Settlement, now time.Time)
 	if err != nil {
 		return err
 	}
-	c.addWithoutRecord(s, "unreadable", id, letter, now.UnixMilli(), c.key(q.keys.dead(p)), c.key(q.keys.deadLetters(p)))
+	c.addWithoutRecord(s, "unreadable", id, letter, now.UnixMilli(), c.key(q.keys.dead(p, l.Channel)), c.key(q.keys.deadLetters(p)))
 	return nil
 }
 
@@ -134,7 +134,7 @@ func (q *Queue) addDead(c *batchCall, p int, s *Settlement, now time.Time, life 
 	if err != nil {
 		return err
 	}
-	c.add(d.ID, letter, now.UnixMilli(), c.key(q.keys.dead(p)), c.key(q.keys.deadLetters(p)), life)
+	c.add(d.ID, letter, now.UnixMilli(), c.key(q.keys.dead(p, l.Channel)), c.key(q.keys.deadLetters(p)), life)
 	return nil
 }
 

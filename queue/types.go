@@ -96,6 +96,9 @@ type DeadFilter struct {
 	Tenant  string
 	Channel notice.Channel
 	Reason  string
-	After   string // the id to go on after
-	Limit   int    // 0: 100
+	Since   time.Time // died then or later
+	Until   time.Time // died then or earlier
+	After   string    // the id to go on after
+	Limit   int       // of a list; 0: 100
+	Rate    float64   // of RedriveAll: the most in a second; 0: as fast as they go
 }

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
+	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 )
@@ -29,6 +33,8 @@ type deadFilter struct {
 	Channel string `placeholder:"NAME" help:"Only this channel: email, apns, fcm, webpush, webhook, inbox."`
 	Reason  string `placeholder:"WORD" help:"Only this reason, as attempts, unknown-outcome, render, malformed, invalid."`
 	Tenant  string `placeholder:"NAME" help:"Only this tenant's."`
+	Since   string `placeholder:"TIME" help:"Only what died since: a time (2026-11-23T14:00:00Z), or so long ago (2h)."`
+	Until   string `placeholder:"TIME" help:"Only what died until then, as --since."`
 }
 
 func (f deadFilter) filter() (queue.DeadFilter, error) {
@@ -36,7 +42,37 @@ func (f deadFilter) filter() (queue.DeadFilter, error) {
 	if c != "" && !c.Valid() && c != notice.ChannelInbox {
 		return queue.DeadFilter{}, usage(fmt.Errorf("--channel: %q is no channel: email, apns, fcm, webpush, webhook, inbox", f.Channel))
 	}
-	return queue.DeadFilter{Channel: c, Reason: f.Reason, Tenant: f.Tenant}, nil
+	since, err := instant("--since", f.Since)
+	if err != nil {
+		return queue.DeadFilter{}, err
+	}
+	until, err := instant("--until", f.Until)
+	return queue.DeadFilter{Channel: c, Reason: f.Reason, Tenant: f.Tenant, Since: since, Until: until}, err
+}
+
+// instant reads a time, or how long ago one was; zero when there is none.
+func instant(flag, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(s); err == nil && ago >= 0 {
+		return time.Now().Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return at, usage(fmt.Errorf("%s: %q is neither a time (2026-11-23T14:00:00Z) nor so long ago (90m, 2h)", flag, s))
+	}
+	return at, nil
+}
+
+// printable is s for a terminal: what would move its cursor, or worse, is
+// shown as an escape. A dead letter holds what any program put on the queue.
+func printable(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) < 0 {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 // withQueue opens the configured queue for one command that needs it now.
@@ -131,7 +167,7 @@ func printDead(out io.Writer, found []queue.Dead, after string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tCHANNEL\tREASON\tAT\tDETAIL")
 	for _, d := range found {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.ID, d.Channel, d.Reason, d.At.UTC().Format(time.RFC3339), d.Detail)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.ID, d.Channel, d.Reason, d.At.UTC().Format(time.RFC3339), printable(d.Detail))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -167,11 +203,11 @@ func (c deadShowCmd) Run(a *app) error {
 			return a.printJSON(row)
 		}
 		fmt.Fprintf(a.stdout, "id       %s\ntenant   %s\nchannel  %s\nreason   %s\nat       %s\ndetail   %s\n",
-			d.ID, d.Tenant, d.Channel, d.Reason, d.At.UTC().Format(time.RFC3339), d.Detail)
+			d.ID, printable(d.Tenant), d.Channel, d.Reason, d.At.UTC().Format(time.RFC3339), printable(d.Detail))
 		if err := printTimeline(a, q, d); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "payload\n  %s\n", d.Shown())
+		_, err = fmt.Fprintf(a.stdout, "payload\n  %s\n", printable(d.Shown()))
 		return err
 	})
 }
@@ -191,7 +227,7 @@ func printTimeline(a *app, q *queue.Queue, d queue.Dead) error {
 			continue
 		}
 		for _, e := range dr.Timeline {
-			fmt.Fprintf(w, "  %s\t%s\tattempt %d\t%s\t%s\n", e.At.UTC().Format(time.RFC3339Nano), e.Status, e.Attempt, e.Code, e.Detail)
+			fmt.Fprintf(w, "  %s\t%s\tattempt %d\t%s\t%s\n", e.At.UTC().Format(time.RFC3339Nano), e.Status, e.Attempt, printable(e.Code), printable(e.Detail))
 		}
 	}
 	return w.Flush()
@@ -201,6 +237,7 @@ func printTimeline(a *app, q *queue.Queue, d queue.Dead) error {
 type deadRedriveCmd struct {
 	IDs    []string `arg:"" optional:"" name:"id" help:"The dead letters to send again."`
 	All    bool     `help:"Send again all that the filters leave."`
+	Rate   string   `default:"100/s" help:"With --all, the most to put back in a second or another time; 0 for as fast as they go."`
 	Config string   `placeholder:"FILE" help:"The configuration file; CARILLON_CONFIG's when left out."`
 	deadFilter
 }
@@ -219,6 +256,9 @@ func (c deadRedriveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if f.Rate, err = perSecond("--rate", c.Rate); err != nil {
+		return err
+	}
 	return a.withQueue(c.Config, func(q *queue.Queue) (err error) {
 		n := 0
 		if c.All {
@@ -229,6 +269,18 @@ func (c deadRedriveCmd) Run(a *app) error {
 		fmt.Fprintf(a.stdout, "redriven: %d\n", n)
 		return err
 	})
+}
+
+// perSecond reads a rate; 0 is none.
+func perSecond(flag, s string) (float64, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	r, err := config.ParseRate(s)
+	if err != nil {
+		return 0, usage(fmt.Errorf("%s: %w", flag, err))
+	}
+	return float64(r.Count) / r.Per.Seconds(), nil
 }
 
 // deadPurgeCmd is `carillon dead purge`.
