@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,4 +193,35 @@ func roll(w *world) {
 		w.startConsumer(i)
 		w.rest(w.between(100*time.Millisecond, 400*time.Millisecond))
 	}
+}
+
+// somePartition is a key in the slot of any partition.
+func (w *world) somePartition() string {
+	return fmt.Sprintf("{%s:%d}:later", namespace, w.rng.IntN(partitions))
+}
+
+// failover has a replica take over from its master, as for maintenance.
+func failover(w *world) {
+	w.injected(0)
+	w.cluster.Failover(w.somePartition())
+}
+
+// replicationLag is how much a master may have acknowledged that its replica
+// has not: replication is asynchronous, and on loopback a matter of
+// milliseconds.
+const replicationLag = time.Second
+
+// killMaster is kill -9 of a master, whose replica takes over.
+func killMaster(w *world) {
+	now := time.Now()
+	w.injected(len(w.consumers) * inFlight)
+	w.cluster.KillMaster(w.somePartition())
+	w.mayForget(window{now.Add(-replicationLag), now.Add(replicationLag)})
+	w.cluster.Heal()
+}
+
+// migrateSlot moves a partition's slot to another master, key by key.
+func migrateSlot(w *world) {
+	w.injected(0)
+	w.cluster.MigrateSlot(w.somePartition(), nil)
 }

@@ -53,6 +53,12 @@ func rows() []row {
 		{name: "rolling", what: "SIGTERM to all consumers, one by one", short: true,
 			setup: setup{consumers: 3, visibility: time.Minute}, terms: terms{longest: 15 * time.Second}, every: 500 * time.Millisecond, pokes: []poke{roll}},
 		{name: "clock", what: "a consumer's clock an hour ahead, then behind", setup: setup{consumers: 2}, play: stepClock},
+		{name: "cluster-failover", what: "a cluster's replica takes over, in agreement",
+			setup: setup{consumers: 2, cluster: true}, every: time.Second, pokes: []poke{failover}},
+		{name: "cluster-killed", what: "a cluster's master killed -9",
+			setup: setup{consumers: 2, cluster: true}, once: true, pokes: []poke{killMaster}},
+		{name: "cluster-migration", what: "a partition's slot moves to another master",
+			setup: setup{consumers: 2, cluster: true}, every: time.Second, pokes: []poke{migrateSlot}},
 		{name: "random", what: "a mix of the above, by the seed", short: true,
 			setup: setup{consumers: 3, redis: durable()}, every: 400 * time.Millisecond, pokes: mix()},
 	}

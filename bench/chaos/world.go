@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +23,7 @@ const (
 	visibility     = 4 * time.Second
 	webhookTimeout = time.Second
 	namespace      = "carillon"
+	partitions     = 4
 )
 
 // setup is how a row's world differs from the others'.
@@ -29,6 +31,7 @@ type setup struct {
 	consumers  int
 	redis      []string // further arguments of redis-server
 	smallDisk  bool     // Redis' folder is a file system of its own
+	cluster    bool     // a Redis Cluster of three masters and three replicas, and no proxy before it
 	visibility time.Duration
 }
 
@@ -38,11 +41,12 @@ type world struct {
 	*stage
 	build     build
 	rng       *rand.Rand
-	seconds   time.Duration // how long the faults go on
-	redis     *queuetest.Server
-	rdb       *redis.Client // past the proxy
-	store     *proxy        // between the gateway and Redis
-	street    *proxy        // between the gateway and the receiver
+	seconds   time.Duration         // how long the faults go on
+	redis     *queuetest.Server     // nil in a cluster's row
+	cluster   *queuetest.Cluster    // nil in any other
+	rdb       redis.UniversalClient // past the proxy
+	store     *proxy                // between the gateway and Redis; nil in a cluster's row
+	street    *proxy                // between the gateway and the receiver
 	receiver  *receiver
 	api       string
 	config    string
@@ -68,15 +72,10 @@ type build struct {
 
 func newWorld(s *stage, b build, o setup, rng *rand.Rand) *world {
 	w := &world{stage: s, build: b, binary: b.binary, rng: rng}
-	if o.smallDisk {
-		o.redis = append(o.redis, "--dir", s.smallDisk())
-	}
-	w.redis = queuetest.Start(s, o.redis...)
-	w.rdb = w.redis.Client()
-	w.store = newProxy(s, w.redis.Addr)
+	where := w.startStore(o)
 	w.receiver = newReceiver(s)
 	w.street = newProxy(s, w.receiver.address)
-	w.configure(o)
+	w.configure(o, where)
 	w.ingest = w.startIngest()
 	w.consumers = make([]*process, o.consumers)
 	for i := range w.consumers {
@@ -86,22 +85,38 @@ func newWorld(s *stage, b build, o setup, rng *rand.Rand) *world {
 	return w
 }
 
+// startStore starts Redis, and returns the configuration's section.
+func (w *world) startStore(o setup) string {
+	if o.cluster {
+		w.cluster = queuetest.StartCluster(w.stage, o.redis...)
+		w.rdb = w.cluster.Client()
+		return fmt.Sprintf(`{urls: ["redis://%s"]}`, strings.Join(w.cluster.Addrs(), `", "redis://`))
+	}
+	if o.smallDisk {
+		o.redis = append(o.redis, "--dir", w.smallDisk())
+	}
+	w.redis = queuetest.Start(w.stage, o.redis...)
+	w.rdb = w.redis.Client()
+	w.store = newProxy(w.stage, w.redis.Addr)
+	return fmt.Sprintf(`{url: "redis://%s/0"}`, w.store.address)
+}
+
 // configure writes a catalogue of one template, and the configuration.
-func (w *world) configure(o setup) {
+func (w *world) configure(o setup, where string) {
 	w.api = freeAddress(w.stage)
 	held := o.visibility
 	if held == 0 {
 		held = visibility
 	}
-	w.config = w.write("carillon.yaml", fmt.Sprintf(`redis: {url: "redis://%s/0"}
-queue: {partitions: 4, visibility: %v, namespace: %s}
+	w.config = w.write("carillon.yaml", fmt.Sprintf(`redis: %s
+queue: {partitions: %d, visibility: %v, namespace: %s}
 ingest: {listen: "%s"}
 admin: {listen: "127.0.0.1:0"}
 auth: {disabled: true}
 templates: {dir: catalogue}
 channels: {webhook: {timeout: %v, allow_networks: ["127.0.0.0/8"], concurrency: %d}}
 retry: {schedule: [%s], on_unknown: resend}
-`, w.store.address, held, namespace, w.api, webhookTimeout, concurrency, "100ms, 200ms, "+strings.Repeat("500ms, ", 40)+"1s"))
+`, where, partitions, held, namespace, w.api, webhookTimeout, concurrency, "100ms, 200ms, "+strings.Repeat("500ms, ", 40)+"1s"))
 	w.write("catalogue/catalogue.yaml", "default_locale: en\n")
 	w.write("catalogue/chaos/template.yaml", "category: test\nschema: {type: object, required: [n], properties: {n: {type: integer}}}\nsamples: {default: {n: 1}}\n")
 	w.write("catalogue/chaos/en/webhook.json", `{"type":"chaos","data":{"n":{{json .data.n}}}}`)
@@ -255,50 +270,79 @@ func (w *world) backlog(ctx context.Context) int64 {
 // of final states, which nobody empties, and what is parked.
 func (w *world) keys(ctx context.Context) (map[string]string, error) {
 	out := map[string]string{}
-	for _, kind := range []string{"stream", "zset"} {
-		for at := uint64(0); ; {
-			page, next, err := w.rdb.ScanType(ctx, at, "*", 5000, kind).Result()
-			if err != nil {
-				return nil, err
-			}
-			for _, key := range page {
-				if !strings.HasSuffix(key, ":finals") {
-					out[key] = kind
+	var mu sync.Mutex
+	err := w.eachServer(ctx, func(ctx context.Context, c *redis.Client) error {
+		for _, kind := range []string{"stream", "zset"} {
+			keys := c.ScanType(ctx, 0, "*", scanPage, kind).Iterator()
+			for keys.Next(ctx) {
+				if !strings.HasSuffix(keys.Val(), ":finals") {
+					mu.Lock()
+					out[keys.Val()] = kind
+					mu.Unlock()
 				}
 			}
-			if at = next; at == 0 {
-				break
+			if err := keys.Err(); err != nil {
+				return err
 			}
 		}
+		return nil
+	})
+	return out, err
+}
+
+// scanPage is how many keys one SCAN looks at.
+const scanPage = 5000
+
+// eachServer calls do for the server, or for each master of the cluster at
+// once.
+func (w *world) eachServer(ctx context.Context, do func(context.Context, *redis.Client) error) error {
+	switch c := w.rdb.(type) {
+	case *redis.ClusterClient:
+		return c.ForEachMaster(ctx, do)
+	case *redis.Client:
+		return do(ctx, c)
 	}
-	return out, nil
+	return fmt.Errorf("a %T is no client of one server or of a cluster", w.rdb)
 }
 
 // checkLeftovers fails unless every key but the streams and the namespace's
 // own goes by itself.
 func (w *world) checkLeftovers() {
-	for at := uint64(0); ; {
-		page, next, err := w.rdb.Scan(w.ctx, at, "*", 1000).Result()
-		if err != nil {
-			w.Errorf("listing the keys: %v", err)
-			return
-		}
-		pipe := w.rdb.Pipeline()
-		lives, kinds := make([]*redis.DurationCmd, len(page)), make([]*redis.StatusCmd, len(page))
-		for i, key := range page {
-			lives[i], kinds[i] = pipe.PTTL(w.ctx, key), pipe.Type(w.ctx, key)
-		}
-		if _, err := pipe.Exec(w.ctx); err != nil && len(page) > 0 {
-			w.Errorf("asking how long the keys live: %v", err)
-			return
-		}
-		for i, key := range page {
-			if lives[i].Val() == -1 && kinds[i].Val() != "stream" && key != namespace+":meta" {
-				w.Errorf("%s (%s) is left in Redis for ever", key, kinds[i].Val())
+	if err := w.eachServer(w.ctx, w.checkServer); err != nil {
+		w.Errorf("looking at what is left in Redis: %v", err)
+	}
+}
+
+func (w *world) checkServer(ctx context.Context, c *redis.Client) error {
+	keys := c.Scan(ctx, 0, "*", scanPage).Iterator()
+	var page []string
+	for keys.Next(ctx) {
+		if page = append(page, keys.Val()); len(page) == scanPage {
+			if err := w.checkLives(ctx, c, page); err != nil {
+				return err
 			}
-		}
-		if at = next; at == 0 {
-			return
+			page = page[:0]
 		}
 	}
+	if err := keys.Err(); err != nil {
+		return err
+	}
+	return w.checkLives(ctx, c, page)
+}
+
+func (w *world) checkLives(ctx context.Context, c *redis.Client, keys []string) error {
+	pipe := c.Pipeline()
+	lives, kinds := make([]*redis.DurationCmd, len(keys)), make([]*redis.StatusCmd, len(keys))
+	for i, key := range keys {
+		lives[i], kinds[i] = pipe.PTTL(ctx, key), pipe.Type(ctx, key)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	for i, key := range keys {
+		if lives[i].Val() == -1 && kinds[i].Val() != "stream" && key != namespace+":meta" {
+			w.Errorf("%s (%s) is left in Redis for ever", key, kinds[i].Val())
+		}
+	}
+	return nil
 }
