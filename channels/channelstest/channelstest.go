@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
-	"go.uber.org/goleak"
 )
 
 const (
@@ -77,6 +76,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("faults", func(t *testing.T) { runFaults(t, h) })
 	t.Run("contexts", func(t *testing.T) { runContexts(t, h) })
 	t.Run("an id is the same on every attempt", func(t *testing.T) { runStableID(t, h) })
+	t.Run("a closed adapter leaves no socket", func(t *testing.T) { runNoSocketLeft(t, h) })
 	t.Run("64 sends at once each arrive once", func(t *testing.T) { runConcurrent(t, h) })
 }
 
@@ -84,13 +84,14 @@ func Run(t *testing.T, h Harness) {
 // ends both are closed, and no goroutine that they started may be left.
 func setUp(t *testing.T, h Harness, timeout time.Duration) (*standIn, channels.Adapter) {
 	t.Helper()
-	options := []goleak.Option{goleak.IgnoreCurrent()}
-	for _, f := range h.Background {
-		options = append(options, goleak.IgnoreAnyFunction(f))
-	}
-	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
 	s := startStandIn(t, h, timeout)
-	a := h.New(t, s.target)
+	return s, open(t, h, s.target)
+}
+
+// open makes an adapter, and closes it when the test ends.
+func open(t *testing.T, h Harness, at Target) channels.Adapter {
+	t.Helper()
+	a := h.New(t, at)
 	if c, ok := a.(interface{ Close() error }); ok {
 		t.Cleanup(func() {
 			if err := c.Close(); err != nil {
@@ -98,7 +99,7 @@ func setUp(t *testing.T, h Harness, timeout time.Duration) (*standIn, channels.A
 			}
 		})
 	}
-	return s, a
+	return a
 }
 
 // CheckResult reports whatever no adapter's result may be: a Sent with an

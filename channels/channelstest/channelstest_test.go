@@ -43,6 +43,9 @@ func newFake(at Target, fault string) *fake {
 func (f *fake) Channel() notice.Channel { return notice.ChannelFCM }
 
 func (f *fake) Close() error {
+	if f.fault == "keeps its sockets" {
+		return nil
+	}
 	f.client.CloseIdleConnections()
 	return nil
 }
@@ -125,6 +128,7 @@ func TestTheSuiteCatches(t *testing.T) {
 		{"follows redirects", "the redirect was followed"},
 		{"leaks", "found unexpected goroutines"},
 		{"waits for ever", "had not ended by itself"},
+		{"keeps its sockets", "are open after the adapter was closed"},
 		{"changes the id", "want one id three times"},
 		{"takes an unknown outcome for a failure", "want one of [unknown]"},
 		{"repeats the address", "the result repeats"},

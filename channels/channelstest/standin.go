@@ -1,10 +1,17 @@
 package channelstest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
 	"log"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +23,7 @@ import (
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
+	"go.uber.org/goleak"
 )
 
 // standIn is a provider on loopback whose behaviour is set test by test.
@@ -24,18 +32,22 @@ type standIn struct {
 	server *httptest.Server
 	ended  chan struct{} // closed when the test is over: nothing waits longer
 
+	open   atomic.Int64 // connections
 	talked atomic.Int64 // bytes of endless bodies that were taken from us
 
 	mu     sync.Mutex
 	script []http.HandlerFunc // one for each request; the last for every further one
 	ids    []string           // of the requests, as they came
+	meets  func(net.Conn)     // what is done with a new connection
 }
 
 func startStandIn(t *testing.T, h Harness, timeout time.Duration) *standIn {
 	t.Helper()
+	verifyNoLeak(t, h)
 	s := &standIn{ended: make(chan struct{}), script: []http.HandlerFunc{h.Accept}}
 	s.server = httptest.NewUnstartedServer(s.handler(h))
 	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // the faults are on purpose
+	s.server.Config.ConnState = s.count
 	s.server.EnableHTTP2 = h.HTTP2
 	if h.TLS {
 		s.server.StartTLS()
@@ -51,6 +63,41 @@ func startStandIn(t *testing.T, h Harness, timeout time.Duration) *standIn {
 		s.server.Close()
 	})
 	return s
+}
+
+// verifyNoLeak fails the test when a goroutine is left at its end.
+func verifyNoLeak(t *testing.T, h Harness) {
+	options := []goleak.Option{goleak.IgnoreCurrent()}
+	for _, f := range h.Background {
+		options = append(options, goleak.IgnoreAnyFunction(f))
+	}
+	t.Cleanup(func() { goleak.VerifyNone(t, options...) })
+}
+
+// count follows a connection. One that was hijacked is its handler's to close.
+func (s *standIn) count(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.open.Add(1)
+		s.mu.Lock()
+		meet := s.meets
+		s.mu.Unlock()
+		if meet != nil {
+			meet(conn)
+		}
+	case http.StateClosed, http.StateHijacked:
+		s.open.Add(-1)
+	}
+}
+
+// connections is how many are open.
+func (s *standIn) connections() int64 { return s.open.Load() }
+
+// onConnect sets what is done with each new connection.
+func (s *standIn) onConnect(meet func(net.Conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meets = meet
 }
 
 // does sets what the stand-in does with each coming request; the last is what
@@ -95,8 +142,13 @@ func (s *standIn) next(id string) http.HandlerFunc {
 
 func writeCA(t *testing.T, server *httptest.Server) string {
 	t.Helper()
+	return writePEM(t, server.Certificate().Raw)
+}
+
+func writePEM(t *testing.T, certificate []byte) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: certificate}
 	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +157,31 @@ func writeCA(t *testing.T, server *httptest.Server) string {
 
 // cut ends the connection, or over HTTP/2 the stream, without a word.
 func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+
+// cutBody accepts, and hangs up in the middle of what it says.
+func cutBody(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Length", "100")
+	w.WriteHeader(http.StatusOK)
+	_, _ = io.WriteString(w, "{")
+	_ = http.NewResponseController(w).Flush()
+	cut(w, r)
+}
+
+// writeStrangersCA writes an authority that signed nothing here.
+func writeStrangersCA(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a stranger"}, IsCA: true,
+		BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writePEM(t, der)
+}
 
 // silent never answers.
 func (s *standIn) silent(_ http.ResponseWriter, r *http.Request) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,6 +76,8 @@ func faults(h Harness) []fault {
 		{"a connection cut after the request leaves the outcome unknown", func(*standIn) http.HandlerFunc { return cut }, unknown},
 		{"a body that never ends is not waited for", func(s *standIn) http.HandlerFunc { return s.endless }, talking},
 		{"a body that never comes is not waited for", func(s *standIn) http.HandlerFunc { return s.dripping }, talking},
+		// The provider took the message, whether or not all it said arrived.
+		{"a body that is cut leaves success or an unknown outcome", func(*standIn) http.HandlerFunc { return cutBody }, append(unknown, talking...)},
 	}
 }
 
@@ -105,7 +109,12 @@ func runFaults(t *testing.T, h Harness) {
 		wantVerdict(t, sendBounded(t, a, m), channels.Sent)
 	})
 	t.Run("a redirect is not followed", func(t *testing.T) { runRedirect(t, h) })
-	if !h.TLS {
+	t.Run("a connection cut before the request is read is no answer", func(t *testing.T) { runCutAtOnce(t, h) })
+	t.Run("a name that cannot be resolved is tried again", func(t *testing.T) { runNoName(t, h) })
+	if h.TLS {
+		t.Run("a provider with another authority is told nothing", func(t *testing.T) { runUntrusted(t, h) })
+	} else {
+		t.Run("headers that drip are not waited for", func(t *testing.T) { runDrippingHeaders(t, h) })
 		t.Run("an answer that is not HTTP leaves the outcome unknown", func(t *testing.T) { runGarbage(t, h, "220 mail.example ESMTP\r\n\r\n") })
 		t.Run("half a status line leaves the outcome unknown", func(t *testing.T) { runGarbage(t, h, "HTTP/1.1 20") })
 	}
@@ -143,6 +152,94 @@ func runGarbage(t *testing.T, h Harness, words string) {
 	r := sendBounded(t, a, h.Message(t, s.target, "1-garbage-0"))
 	wantVerdict(t, r, channels.Unknown)
 	CheckResult(t, r, h.Private...)
+}
+
+// runCutAtOnce hangs up on every connection as it is made. Whether a byte of
+// the request left by then is for the adapter to know.
+func runCutAtOnce(t *testing.T, h Harness) {
+	s, a := setUp(t, h, patience)
+	s.onConnect(func(conn net.Conn) { _ = conn.Close() })
+	r := sendBounded(t, a, h.Message(t, s.target, "1-hangup-0"))
+	wantVerdict(t, r, channels.Retry, channels.Unknown)
+	CheckResult(t, r, h.Private...)
+}
+
+// runNoName points the adapter at a name with an empty label, which resolvers
+// refuse without asking anybody (RFC 1035 §2.3.1).
+func runNoName(t *testing.T, h Harness) {
+	s := startStandIn(t, h, AdapterTimeout)
+	nobody := s.target
+	nobody.URL = strings.Replace(nobody.URL, "127.0.0.1", "no..name", 1)
+	a := open(t, h, nobody)
+	r := sendBounded(t, a, h.Message(t, nobody, "1-name-0"))
+	wantVerdict(t, r, channels.Retry)
+	CheckResult(t, r, h.Private...)
+}
+
+// runUntrusted gives the adapter another authority than the stand-in's.
+func runUntrusted(t *testing.T, h Harness) {
+	s := startStandIn(t, h, patience)
+	other := s.target
+	other.CAFile = writeStrangersCA(t)
+	a := open(t, h, other)
+	r := sendBounded(t, a, h.Message(t, other, "1-untrusted-0"))
+	wantVerdict(t, r, channels.Retry, channels.Broken)
+	CheckResult(t, r, h.Private...)
+	if n := len(s.seen()); n != 0 {
+		t.Errorf("the provider saw %d requests", n)
+	}
+}
+
+// runDrippingHeaders answers a byte at a time, without end: each is an answer
+// to whoever waits for the next one only.
+func runDrippingHeaders(t *testing.T, h Harness) {
+	s, a := setUp(t, h, AdapterTimeout)
+	s.does(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Slow: ")
+		for tick := time.NewTicker(AdapterTimeout / 20); err == nil; {
+			select {
+			case <-s.ended:
+				return
+			case <-tick.C:
+				_, err = io.WriteString(conn, "x")
+			}
+		}
+	})
+	r := sendBounded(t, a, h.Message(t, s.target, "1-drip-0"))
+	wantVerdict(t, r, channels.Unknown)
+	CheckResult(t, r, h.Private...)
+}
+
+// runNoSocketLeft counts the connections as the stand-in sees them.
+func runNoSocketLeft(t *testing.T, h Harness) {
+	s := startStandIn(t, h, patience)
+	a := h.New(t, s.target)
+	c, ok := a.(interface{ Close() error })
+	if !ok {
+		t.Skip("the adapter has nothing to close")
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		m := h.Message(t, s.target, fmt.Sprintf("1-socket-%d", i))
+		wg.Go(func() { a.Send(t.Context(), m) })
+	}
+	wg.Wait()
+	if err := c.Close(); err != nil {
+		t.Errorf("closing the adapter: %v", err)
+	}
+	deadline := time.Now().Add(bound)
+	for s.connections() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are open after the adapter was closed", s.connections())
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // sendBounded sends, and fails the test when the adapter does not come back by
