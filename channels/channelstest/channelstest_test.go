@@ -124,21 +124,21 @@ func TestTheFaultyAdapter(t *testing.T) {
 }
 
 func TestTheSuiteCatches(t *testing.T) {
-	for _, c := range []struct{ fault, in string }{
-		{"follows redirects", "the redirect was followed"},
-		{"leaks", "found unexpected goroutines"},
-		{"waits for ever", "had not ended by itself"},
-		{"keeps its sockets", "are open after the adapter was closed"},
-		{"changes the id", "want one id three times"},
-		{"takes an unknown outcome for a failure", "want one of [unknown]"},
-		{"repeats the address", "the result repeats"},
-		{"takes the whole body", "MiB of a body that never ends"},
-		{"takes everything for success", "want {Verdict:retry"},
-		{"ignores Retry-After", "RetryAfter 0s, want 9s"},
+	for _, c := range []struct{ fault, part, in string }{
+		{"follows redirects", "faults/a_redirect", "the redirect was followed"},
+		{"leaks", "answers", "found unexpected goroutines"},
+		{"waits for ever", "faults/no_answer_at_all", "had not ended by itself"},
+		{"keeps its sockets", "a_closed_adapter", "are open after the adapter was closed"},
+		{"changes the id", "an_id_is", "want one id three times"},
+		{"takes an unknown outcome for a failure", "faults/no_answer_at_all", "want one of [unknown]"},
+		{"repeats the address", "faults/a_refused", "the result repeats"},
+		{"takes the whole body", "faults/a_body_that_never_ends", "MiB of a body that never ends"},
+		{"takes everything for success", "answers", "want {Verdict:retry"},
+		{"ignores Retry-After", "answers", "RetryAfter 0s, want 9s"},
 	} {
 		t.Run("an adapter that "+c.fault, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheFaultyAdapter$", "-test.timeout=60s")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheFaultyAdapter$/^"+c.part, "-test.timeout=60s")
 			cmd.Env = append(os.Environ(), faultVariable+"="+c.fault)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), c.in) {
