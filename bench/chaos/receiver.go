@@ -17,7 +17,6 @@ type receiver struct {
 
 	mu     sync.Mutex
 	came   map[target]*arrival
-	total  int
 	behave func() behaviour // nil: well
 	wrong  int              // requests that it counted and did not answer well
 }
@@ -78,7 +77,6 @@ func (r *receiver) count(at target, id string) behaviour {
 	}
 	a.ids[id]++
 	a.times = append(a.times, now)
-	r.total++
 	if r.behave == nil {
 		return nil
 	}
@@ -121,12 +119,6 @@ func (r *receiver) answeredWrong() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.wrong
-}
-
-func (r *receiver) requests() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.total
 }
 
 // behaviours are what receivers do to those who send to them: each has read

@@ -55,12 +55,11 @@ type world struct {
 	environ   []string // further environment of the consumers
 	load      *load
 
-	binary     string // of the consumers
-	faults     int    // injected
-	notes      []string
-	terms      terms
-	forgetful  []window
-	unanswered int
+	binary    string // of the consumers
+	faults    int    // injected
+	notes     []string
+	terms     terms
+	forgetful []window
 }
 
 // build is what is built once for all rows.
