@@ -26,8 +26,7 @@ func (c Acceptor) Accept(n *notice.Notification, now time.Time) error {
 	r.addAll(kindInvalid, n.Validate(now))
 	tpl := c.template(n.Template, &r)
 	if tpl != nil {
-		_, faults := tpl.CheckData(dataOf(n))
-		r.addAll(kindData, faults)
+		r.addAll(kindData, tpl.DataFaults(dataOf(n)))
 	}
 	if r.faults == nil && (tpl != nil || n.Content != nil) {
 		reach{n, tpl, c.EnabledChannels}.check(&r)

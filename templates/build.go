@@ -95,6 +95,7 @@ func (c *compiler) template(src *templateSource) *Template {
 	b.out.channels = b.channels(file)
 	b.out.contract.check(c.faults)
 	b.out.contract.seen = nil
+	b.out.glance = newGlance(&b.out.contract)
 	b.out.optional = b.out.contract.optional()
 	b.out.Samples = b.samples()
 	b.out.Version = b.version()

@@ -37,6 +37,7 @@ type Template struct {
 	defaultLocale string
 	groups        map[notice.Medium]map[string]*group // by locale
 	contract      contract
+	glance        *glance
 	optional      [][]string // paths of the data that may be absent
 }
 
