@@ -51,15 +51,15 @@ var rules = [...]rule{
 	{enhanced: "5.6", verdict: channels.Rejected, meaning: "the mail's content cannot be transported"}, // RFC 3463 §3.7
 
 	// The sender is ours, from the configuration: every mail would fail alike.
-	{stages: ofSender, codes: "5", verdict: channels.Broken, meaning: "the relay refuses the sender"},
+	{stages: ofSender, codes: "5", verdict: channels.Broken, meaning: "the relay refuses the sender"}, // RFC 5321 §3.3, 550 and 553
 
 	// The recipient. Gone suppresses the address, so it takes the words that say
 	// so, RFC 3463 §3.2; a bare 550 may as well be policy (RFC 5321 §4.2.2).
-	{stages: ofRecipient, enhanced: "5.1.1", verdict: channels.Gone, meaning: "there is no such mailbox"},
-	{stages: ofRecipient, enhanced: "5.1.2", verdict: channels.Gone, meaning: "there is no such domain"},
+	{stages: ofRecipient, enhanced: "5.1.1", verdict: channels.Gone, meaning: "there is no such mailbox"},  // RFC 3463 §3.2
+	{stages: ofRecipient, enhanced: "5.1.2", verdict: channels.Gone, meaning: "there is no such domain"},   // RFC 3463 §3.2
 	{stages: ofRecipient, enhanced: "5.1.10", verdict: channels.Gone, meaning: "the domain takes no mail"}, // RFC 7505
-	{enhanced: "5.2.2", verdict: channels.Rejected, meaning: "the mailbox is full"},                        // full is not dead
-	{enhanced: "5.7", verdict: channels.Rejected, meaning: "policy forbids the mail"},                      // theirs or ours: never the address
+	{enhanced: "5.2.2", verdict: channels.Rejected, meaning: "the mailbox is full"},                        // RFC 3463 §3.3: full is not dead
+	{enhanced: "5.7", verdict: channels.Rejected, meaning: "policy forbids the mail"},                      // RFC 3463 §3.8: theirs or ours, never the address
 	{codes: "5", verdict: channels.Rejected, meaning: "the relay refuses the mail"},                        // RFC 5321 §4.2.1
 }
 
