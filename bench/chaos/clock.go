@@ -78,36 +78,39 @@ func (w *world) compileWithClock() (string, error) {
 	return binary, w.build.compile(w.ctx, binary, "-overlay", w.write("clock/overlay.json", string(overlay)))
 }
 
+// clockFile holds the offset of the clock that this row's first consumer has.
+func (w *world) clockFile() string { return filepath.Join(w.dir, "clock", "offset") }
+
+// fitClock has consumers started with a clock that can be set.
+func (w *world) fitClock() {
+	program, err := w.compileWithClock()
+	if err != nil {
+		w.Fatalf("a gateway whose clock can be set: %v", err)
+	}
+	w.write("clock/offset", string(make([]byte, 8)))
+	w.binary, w.environ = program, []string{clockVariable + "=" + w.clockFile()}
+}
+
+// setClock writes the offset in place: the file is mapped.
+func (w *world) setClock(offset time.Duration) {
+	f, err := os.OpenFile(w.clockFile(), os.O_WRONLY, 0)
+	if err != nil {
+		w.Fatalf("setting the clock: %v", err)
+	}
+	defer f.Close()
+	var raw [8]byte
+	binary.NativeEndian.PutUint64(raw[:], uint64(int64(offset/time.Second)))
+	if _, err := f.WriteAt(raw[:], 0); err != nil {
+		w.Fatalf("setting the clock: %v", err)
+	}
+	w.injected(0)
+}
+
 // stepClock sets one of two consumers' clocks an hour ahead, then an hour
 // behind, then right again.
 func stepClock(w *world) {
-	program, err := w.compileWithClock()
-	if err != nil {
-		panic(skipped{"the clock cannot be built in: " + err.Error()})
-	}
-	file := w.write("clock/offset", string(make([]byte, 8)))
-	set := func(offset time.Duration) {
-		var raw [8]byte
-		binary.NativeEndian.PutUint64(raw[:], uint64(int64(offset/time.Second)))
-		// In place: the file is mapped.
-		f, err := os.OpenFile(file, os.O_WRONLY, 0)
-		if err != nil {
-			w.Fatalf("setting the clock: %v", err)
-		}
-		defer f.Close()
-		if _, err := f.WriteAt(raw[:], 0); err != nil {
-			w.Fatalf("setting the clock: %v", err)
-		}
-		w.injected(inFlight)
-	}
-	if err := w.consumers[0].stop(stopLimit); err != nil {
-		w.Errorf("SIGTERM: %v", err)
-	}
-	w.binary, w.environ = program, []string{clockVariable + "=" + file}
-	w.startConsumer(0)
-	w.awaitConsumer(0)
 	for _, offset := range []time.Duration{time.Hour, -time.Hour, 0} {
-		set(offset)
+		w.setClock(offset)
 		w.rest(w.seconds / 3)
 	}
 }

@@ -31,6 +31,7 @@ type setup struct {
 	consumers  int
 	redis      []string // further arguments of redis-server
 	smallDisk  bool     // Redis' folder is a file system of its own
+	clock      bool     // the first consumer's clock can be set
 	cluster    bool     // a Redis Cluster of three masters and three replicas, and no proxy before it
 	visibility time.Duration
 }
@@ -76,10 +77,7 @@ func newWorld(s *stage, b build, o setup, rng *rand.Rand) *world {
 	w.street = newProxy(s, w.receiver.address)
 	w.configure(o, where)
 	w.ingest = w.startIngest()
-	w.consumers = make([]*process, o.consumers)
-	for i := range w.consumers {
-		w.startConsumer(i)
-	}
+	w.startConsumers(o)
 	w.awaitReady()
 	return w
 }
@@ -147,6 +145,18 @@ func (w *world) startIngest() *process {
 
 func (w *world) startConsumer(i int) {
 	w.consumers[i] = w.spawn(fmt.Sprintf("consumer-%d", i), w.environ, w.binary, "consume", "--config", w.config)
+}
+
+// startConsumers starts them all; one whose clock can be set is the first.
+func (w *world) startConsumers(o setup) {
+	w.consumers = make([]*process, o.consumers)
+	if o.clock {
+		w.fitClock()
+	}
+	for i := range w.consumers {
+		w.startConsumer(i)
+		w.binary, w.environ = w.build.binary, nil
+	}
 }
 
 // awaitReady waits until every process is at work.
