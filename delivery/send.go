@@ -147,10 +147,7 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 			return settled
 		}
 	}
-	until, paused := s.Slots.PausedUntil(pauseKey(d.Address, channels.ScopeDevice), now)
-	if hostUntil, hostPaused := s.Slots.PausedUntil(pauseKey(d.Address, channels.ScopeHost), now); hostPaused && hostUntil.After(until) {
-		until, paused = hostUntil, true
-	}
+	until, paused := s.addressPaused(d.Address, now)
 	if !paused {
 		return nil
 	}
@@ -158,6 +155,20 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 	until = until.Add(s.p.Jitter(until.Sub(now) / 10))
 	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: until, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
 		Code: "paused", Detail: "its provider asked for less on this address", Until: until}}
+}
+
+// addressPaused reports whether the device or the host of an address is to be
+// left alone, and until when.
+func (s *sender) addressPaused(a notice.Address, now time.Time) (until time.Time, paused bool) {
+	if !s.Slots.PausesKeys() {
+		return time.Time{}, false
+	}
+	for _, scope := range [...]channels.Scope{channels.ScopeDevice, channels.ScopeHost} {
+		if end, stopped := s.Slots.PausedUntil(pauseKey(a, scope), now); stopped && end.After(until) {
+			until, paused = end, true
+		}
+	}
+	return until, paused
 }
 
 // afterLoss counts the attempts of the consumers that held the delivery before

@@ -64,9 +64,9 @@ func appendHead(b []byte, ev *notice.Event) []byte {
 
 // appendPlanned adds the line that a delivery exists.
 func appendPlanned(b []byte, ordinal int, since time.Duration, a notice.Address) []byte {
-	b = append(b, 'P')
-	b = appendField(b, strconv.Itoa(ordinal))
-	b = appendField(b, base36(since.Milliseconds()))
+	b = append(b, 'P', '\t')
+	b = strconv.AppendInt(b, int64(ordinal), 10)
+	b = appendNumber(b, since.Milliseconds())
 	b = appendField(b, string(a.Channel))
 	b = appendField(b, hint(a))
 	return endLine(b)
@@ -75,13 +75,13 @@ func appendPlanned(b []byte, ordinal int, since time.Duration, a notice.Address)
 // appendEntry adds one decision about a delivery, or, for ordinal whole, about
 // the notification itself.
 func appendEntry(b []byte, ordinal int, acceptedAt time.Time, e Entry) []byte {
-	b = append(b, statusLetters[e.Status])
+	b = append(b, statusLetters[e.Status], '\t')
 	if ordinal == whole {
-		b = appendField(b, "-")
+		b = append(b, '-')
 	} else {
-		b = appendField(b, strconv.Itoa(ordinal))
+		b = strconv.AppendInt(b, int64(ordinal), 10)
 	}
-	b = appendField(b, base36(e.At.Sub(acceptedAt).Milliseconds()))
+	b = appendNumber(b, e.At.Sub(acceptedAt).Milliseconds())
 	b = appendField(b, optionalInt(e.Attempt))
 	b = appendField(b, shorten(e.Code, longestCode))
 	b = appendField(b, shorten(e.Detail, longestDetail))
@@ -107,6 +107,11 @@ func appendField(b []byte, s string) []byte {
 		}
 	}
 	return b
+}
+
+// appendNumber adds one field.
+func appendNumber(b []byte, n int64) []byte {
+	return strconv.AppendInt(append(b, '\t'), n, 36)
 }
 
 func endLine(b []byte) []byte {

@@ -101,6 +101,9 @@ func newBatchCalls(q *Queue, script *redis.Script, head ...any) *batchCalls {
 	return &batchCalls{q: q, script: script, head: head, bySlot: map[int]*batchCall{}, send: q.runAll}
 }
 
+// argsRoom is how many arguments a call has room for before it grows.
+const argsRoom = 256
+
 // of is the call that takes the i-th member of the batch, of partition p.
 func (b *batchCalls) of(p, i int) *batchCall {
 	slot := 0
@@ -109,7 +112,7 @@ func (b *batchCalls) of(p, i int) *batchCall {
 	}
 	c := b.bySlot[slot]
 	if c == nil {
-		c = &batchCall{call: &call{script: b.script, args: slices.Clone(b.head)}, indices: map[string]int{}}
+		c = &batchCall{call: &call{script: b.script, args: append(make([]any, 0, argsRoom), b.head...)}, indices: map[string]int{}}
 		b.bySlot[slot] = c
 		b.calls = append(b.calls, c.call)
 	}

@@ -87,8 +87,8 @@ func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time)
 }
 
 // lines are what the notification's record gets.
-func (s *Settlement) lines(ordinal int) (b []byte) {
-	d := s.Delivery
+func (s *Settlement) lines(ordinal int) []byte {
+	d, b := s.Delivery, make([]byte, 0, 96)
 	if !s.Planned.IsZero() {
 		b = appendPlanned(b, ordinal, s.Planned.Sub(d.AcceptedAt), d.Address)
 	}

@@ -137,6 +137,14 @@ func (s *Slots) PauseKey(key string, until time.Time) {
 	s.keys.add(key, until, s.now())
 }
 
+// PausesKeys reports whether any key may be stopped: without, PausedUntil need
+// not be asked, nor a key be made.
+func (s *Slots) PausesKeys() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.keys.byEnd) > 0
+}
+
 // PausedUntil reports whether a key is stopped at now, and until when.
 func (s *Slots) PausedUntil(key string, now time.Time) (until time.Time, paused bool) {
 	s.mu.Lock()
