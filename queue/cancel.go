@@ -20,8 +20,18 @@ func (q *Queue) Cancel(ctx context.Context, tenant, id string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("canceling: %w", err)
 	}
+	n, err := q.cancel(ctx, p, r, "canceled by its sender")
+	if err == nil && n == 0 {
+		err = ErrFinished
+	}
+	return n, err
+}
+
+// cancel ends what is parked of a notification in partition p, and returns how
+// much that was.
+func (q *Queue) cancel(ctx context.Context, p int, r Record, why string) (int, error) {
 	now := q.now()
-	entry := Entry{At: now, Status: notice.StatusCanceled, Detail: "canceled by its sender"}
+	entry := Entry{At: now, Status: notice.StatusCanceled, Detail: why}
 	// Whether a key answers with this id is not in the record; keep it as if.
 	life := q.recordLife(true, r.AcceptedAt, now).Milliseconds()
 	c := &call{script: q.scripts.cancel, keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.record(p, r.ID)}, args: []any{life}}
@@ -39,9 +49,6 @@ func (q *Queue) Cancel(ctx context.Context, tenant, id string) (int, error) {
 	n, err := c.reply.Int()
 	if err != nil {
 		return 0, unavailable(err)
-	}
-	if n == 0 {
-		return 0, ErrFinished
 	}
 	return n, nil
 }

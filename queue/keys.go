@@ -24,6 +24,7 @@ import (
 //	{ns:p}:finals               stream   the ids of closed records, see finals.lua
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
 //	{ns:p}:dead:{channel}      zset     dead letters' ids by the millisecond they died; its length is their number
+//	{ns:p}:erasures            zset     people to be erased by the millisecond they are looked at next
 //	{ns:p}:deadletters          hash     id → the dead letter
 //	{ns:p}:barrier              string   empty; written so that there is something to WAIT for
 type keys struct {
@@ -58,9 +59,10 @@ func streamSuffix(stage string, lane notice.Lane, turn int) string {
 	return stage + ":" + string(lane) + ":" + strconv.Itoa(turn)
 }
 
-func (k keys) later(p int) string  { return k.tag(p) + "later" }
-func (k keys) parked(p int) string { return k.tag(p) + "parked" }
-func (k keys) finals(p int) string { return k.tag(p) + "finals" }
+func (k keys) later(p int) string    { return k.tag(p) + "later" }
+func (k keys) parked(p int) string   { return k.tag(p) + "parked" }
+func (k keys) erasures(p int) string { return k.tag(p) + "erasures" }
+func (k keys) finals(p int) string   { return k.tag(p) + "finals" }
 func (k keys) dead(p int, c notice.Channel) string {
 	return k.tag(p) + "dead:" + string(c)
 }

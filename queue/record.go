@@ -302,3 +302,12 @@ func (r Record) Open() bool {
 	}
 	return slices.ContainsFunc(r.Deliveries, func(d DeliveryRecord) bool { return !d.Status.Final() })
 }
+
+func (r Record) openDeliveries() (n int) {
+	for _, d := range r.Deliveries {
+		if !d.Status.Final() {
+			n++
+		}
+	}
+	return n
+}

@@ -38,6 +38,9 @@ var retireLua string
 //go:embed redrive.lua
 var redriveLua string
 
+//go:embed erase.lua
+var eraseLua string
+
 //go:embed purge.lua
 var purgeLua string
 
@@ -52,7 +55,7 @@ var turnLua string
 
 // scripts are this room's transitions, each with its digest.
 type scripts struct {
-	claim, admit, plan, settle, promote, renew, retire, redrive, purge, bury, cancel, turn *redis.Script
+	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn *redis.Script
 }
 
 // newScripts makes the scripts of a queue that keeps so many final states in
@@ -64,7 +67,7 @@ func newScripts(finals int) scripts {
 	return scripts{
 		claim: redis.NewScript(claimLua), admit: redis.NewScript(admitLua), plan: closes(planLua),
 		settle: closes(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
-		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), purge: redis.NewScript(purgeLua), bury: redis.NewScript(buryLua),
+		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), purge: redis.NewScript(purgeLua), erase: redis.NewScript(eraseLua), bury: redis.NewScript(buryLua),
 		cancel: closes(cancelLua), turn: redis.NewScript(turnLua),
 	}
 }

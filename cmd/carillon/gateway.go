@@ -127,9 +127,25 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	}
 	g.queue = q
 	g.onClose(q.Close)
+	g.background(ctx, q.RunErasures)
 	g.registry.MustRegister(queue.NewCollector(q))
 	g.people = recipients.New(g.rdb, g.cfg.Queue.Namespace, q.Partition)
 	return nil
+}
+
+// background runs something beside everything else until ctx ends or the
+// gateway closes, whichever comes first.
+func (g *gateway) background(ctx context.Context, run func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	g.onClose(func() {
+		cancel()
+		<-done
+	})
 }
 
 // connect makes the two clients: one for commands that answer at once, one

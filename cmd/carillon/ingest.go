@@ -59,7 +59,7 @@ func (c ingestCmd) Run(a *app) error {
 func (g *gateway) ingestHandler() http.Handler {
 	options := ingest.Options{
 		Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Queue: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
-		Profiles: g.people, Suppressions: g.people, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
+		Profiles: g.people, Suppressions: g.people, Eraser: g.queue, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
 	}
 	if g.optouts != nil {
 		options.OptOuts, options.Wishes = g.optouts, g.people
