@@ -3,11 +3,15 @@ package webhook
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,27 +33,26 @@ func TestTheReceiver(t *testing.T) {
 	if os.Getenv(receiverVariable) == "" {
 		t.Skip("runs only as a benchmark's receiver")
 	}
-	srv := &http.Server{Addr: "127.0.0.1:0", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusNoContent)
-	})}
-	l, err := net.Listen("tcp", srv.Addr)
-	if err != nil {
-		t.Fatal(err)
+	}))
+	if srv.EnableHTTP2 = true; os.Getenv(receiverVariable) == "https" {
+		srv.StartTLS()
+	} else {
+		srv.Start()
 	}
-	os.Stdout.WriteString("http://" + l.Addr().String() + "\n")
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark ends
-		_ = srv.Close()
-	}()
-	_ = srv.Serve(l)
+	os.Stdout.WriteString(srv.URL + "\n")
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark ends
+	srv.CloseClientConnections()
+	srv.Close()
 }
 
-// startBenchReceiver starts a receiver in another process.
-func startBenchReceiver(b *testing.B) string {
+// startBenchReceiver starts a receiver of scheme in another process.
+func startBenchReceiver(b *testing.B, scheme string) string {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^TestTheReceiver$")
-	cmd.Env = append(os.Environ(), receiverVariable+"=1")
+	cmd.Env = append(os.Environ(), receiverVariable+"="+scheme)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -111,27 +114,53 @@ func inParallel(b *testing.B, send func() error) {
 // receiver, in the same run. The loop signs nothing and checks no address.
 // cpu-ns/op is the processor time of the sender alone, user and system.
 func BenchmarkSend(b *testing.B) {
-	m := benchMessage(startBenchReceiver(b))
+	m := benchMessage(startBenchReceiver(b, "http"))
 	b.Run("plain net/http", func(b *testing.B) {
-		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 15 * time.Second}
-		defer client.CloseIdleConnections()
-		inParallel(b, func() error {
-			res, err := client.Post(m.Address.To, "application/json", bytes.NewReader(m.Content.Webhook))
-			if err != nil {
-				return err
-			}
-			_, _ = io.Copy(io.Discard, res.Body)
-			return res.Body.Close()
+		benchPlain(b, m, &http.Transport{MaxIdleConnsPerHost: 64})
+	})
+	b.Run("adapter", func(b *testing.B) { benchAdapter(b, m, "") })
+}
+
+// BenchmarkSendOverTLS does the same over TLS, and sets HTTP/2 beside it.
+func BenchmarkSendOverTLS(b *testing.B) {
+	m := benchMessage(startBenchReceiver(b, "https"))
+	here := httptest.NewTLSServer(nil) // every such server shows the same certificate
+	certificate := here.Certificate()
+	here.Close()
+	ca := filepath.Join(b.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(certificate)
+	for name, h2 := range map[string]bool{"plain net/http, HTTP/1.1": false, "plain net/http, HTTP/2": true} {
+		b.Run(name, func(b *testing.B) {
+			benchPlain(b, m, &http.Transport{MaxIdleConnsPerHost: 64, ForceAttemptHTTP2: h2, TLSClientConfig: &tls.Config{RootCAs: pool}})
 		})
-	})
-	b.Run("adapter", func(b *testing.B) {
-		a, err := New(config.Webhook{Timeout: config.Duration(15 * time.Second), MaxResponse: 64 << 10, AllowNetworks: []string{"127.0.0.1"}})
+	}
+	b.Run("adapter", func(b *testing.B) { benchAdapter(b, m, ca) })
+}
+
+func benchPlain(b *testing.B, m channels.Message, transport *http.Transport) {
+	client := &http.Client{Transport: transport, Timeout: 15 * time.Second}
+	defer client.CloseIdleConnections()
+	inParallel(b, func() error {
+		res, err := client.Post(m.Address.To, "application/json", bytes.NewReader(m.Content.Webhook))
 		if err != nil {
-			b.Fatal(err)
+			return err
 		}
-		defer a.Close()
-		inParallel(b, func() error { return a.Send(b.Context(), m).Err })
+		_, _ = io.Copy(io.Discard, res.Body)
+		return res.Body.Close()
 	})
+}
+
+func benchAdapter(b *testing.B, m channels.Message, ca string) {
+	a, err := New(config.Webhook{Timeout: config.Duration(15 * time.Second), MaxResponse: 64 << 10, AllowNetworks: []string{"127.0.0.1"}, CAFile: ca})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	inParallel(b, func() error { return a.Send(b.Context(), m).Err })
 }
 
 // BenchmarkSign sets the signer beside the reference library's.

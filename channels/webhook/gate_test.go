@@ -89,7 +89,7 @@ func TestTheWaitForADeadHostIsBounded(t *testing.T) {
 		g := newGate(time.Now)
 		fails(t, g, "h", downAfter)
 		for range 20 {
-			time.Sleep(g.hosts["h"].until.Sub(time.Now()))
+			time.Sleep(time.Until(g.hosts["h"].until))
 			fails(t, g, "h", 1)
 		}
 		wantRefused(t, g, "h", "host_down", downMost)
