@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,12 +108,10 @@ func (p *Pipeline) renewLoop(ctx context.Context) {
 func (p *Pipeline) renew(ctx context.Context, leases []*queue.Lease) (int, error) {
 	now := p.Now()
 	lost, err := p.Queue.Renew(ctx, p.Consumer, leases)
-	if err != nil {
-		return 0, err
-	}
-	p.held.renewed(leases, now)
+	unknown := remaining(leases, err)
+	p.held.renewed(slices.DeleteFunc(slices.Clone(leases), func(l *queue.Lease) bool { return slices.Contains(unknown, l) }), now)
 	p.held.renewed(lost, time.Time{})
-	return len(lost), nil
+	return len(lost), err
 }
 
 // stillOurs reports whether a lease may be worked. A consumer that stood still

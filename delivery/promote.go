@@ -14,12 +14,12 @@ const promoteEvery = 100 * time.Millisecond
 func (p *Pipeline) promoteLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		promoted, next, err := p.Queue.Promote(ctx)
-		if err != nil {
-			sleep(ctx, retryMost)
-			continue
-		}
 		if promoted > 0 {
 			continue // there may be more than a batch
+		}
+		if err != nil {
+			sleep(ctx, retryFirst+p.Jitter(retryMost))
+			continue
 		}
 		p.awaitDue(ctx, next)
 	}

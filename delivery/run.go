@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -202,13 +203,17 @@ func (p *Pipeline) leaseLoop(ctx context.Context, s leaseSource) {
 			nextReclaim = now.Add(every)
 			leases, err = p.unknownToUs(func() ([]*queue.Lease, error) { return s.reclaim(ctx, room.Most()) })
 		}
-		if len(leases) == 0 && err == nil {
+		if len(leases) == 0 && (err == nil || errors.Is(err, queue.ErrPartly)) {
 			leases, err = s.read(ctx, room)
 		}
 		if leases = p.held.add(leases); len(leases) > 0 {
 			s.take(leases)
 		}
 		if p.noteRead(ctx, err); err != nil && ctx.Err() == nil {
+			if errors.Is(err, queue.ErrPartly) {
+				lost.during(p.Now())
+				continue // the rest goes on; the reader leaves the part alone for a while
+			}
 			sleep(ctx, retryFirst+p.Jitter(retryMost))
 			// After an outage every consumer renews what it holds before
 			// anybody takes leases for lost.
@@ -229,6 +234,10 @@ const (
 )
 
 func (l *lostReplies) after(failure time.Time) { l.next, l.until = failure, failure.Add(lookFor) }
+
+// during is for a part of the server that is away: there is no moment at which
+// all of it answers again, so it is looked for all the time.
+func (l *lostReplies) during(failure time.Time) { l.until = failure.Add(lookFor) }
 
 func (l *lostReplies) lookNow(now time.Time) bool {
 	if now.Before(l.next) || now.After(l.until) {

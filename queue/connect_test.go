@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/queue/queuetest"
@@ -50,7 +48,7 @@ func TestARefusedConnectionIsNoSuccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	w := open(t, rdb.(*redis.Client), testConfig())
+	w := open(t, rdb, testConfig())
 	if err := w.Retire(t.Context(), "c1"); err != nil {
 		t.Fatalf("before the password changes: %v", err)
 	}

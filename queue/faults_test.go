@@ -73,7 +73,7 @@ func TestASettlementWithoutItsGroupLeavesTheDeliveryToWhoeverReadsItNext(t *test
 	w := open(t, queuetest.Redis(t), testConfig())
 	_, l, d := w.planned("ada")
 	_, other, od := w.planned("bob")
-	for _, key := range w.rdb.Keys(t.Context(), "*webhook*").Val() {
+	for _, key := range w.keys("*webhook*") {
 		w.rdb.XGroupDestroy(t.Context(), key, "carillon")
 	}
 	settled, err := w.Settle(t.Context(), "c1", []*queue.Settlement{
@@ -129,7 +129,7 @@ func TestCancelingWhatWasRedrivenClosesItsRecord(t *testing.T) {
 	if n, err := w.Cancel(t.Context(), "acme", ev.ID); n != 1 || err != nil {
 		t.Fatalf("canceled %d, %v", n, err)
 	}
-	for _, key := range w.rdb.Keys(t.Context(), "*:n:*").Val() {
+	for _, key := range w.keys("*:n:*") {
 		if ttl := w.rdb.PTTL(t.Context(), key).Val(); ttl > 26*time.Hour {
 			t.Errorf("the record of a canceled notification lives for %v", ttl)
 		}

@@ -77,11 +77,12 @@ func (r *Reader) countLost(ctx context.Context, s *stream, leases []*Lease) erro
 }
 
 // Renew prolongs the leases by another queue.visibility, and returns those
-// that are this consumer's no longer: another one has taken them over.
+// that are this consumer's no longer: another one has taken them over. An error
+// is a *PartError, of those of which neither is known.
 func (q *Queue) Renew(ctx context.Context, consumer string, leases []*Lease) (lost []*Lease, err error) {
 	byStream := map[string]*renewal{}
 	var calls []*call
-	for _, l := range leases {
+	for i, l := range leases {
 		key := q.keys.inbox()
 		if l.from != nil {
 			key = l.from.key
@@ -93,24 +94,27 @@ func (q *Queue) Renew(ctx context.Context, consumer string, leases []*Lease) (lo
 			calls = append(calls, &r.call)
 		}
 		r.args = append(r.args, l.entry)
-		r.leases = append(r.leases, l)
+		r.members = append(r.members, i)
 	}
 	if len(calls) == 0 {
 		return nil, nil
 	}
-	if err := q.runAll(ctx, calls); err != nil {
-		return nil, err
-	}
+	_ = q.runAll(ctx, calls) // each call has its own error
+	var failed *PartError
 	for _, r := range byStream {
-		held, err := ints(r.reply, len(r.leases))
+		held, err := r.answers(len(r.members))
 		if err != nil {
-			return nil, err
+			failed = failed.with(err, r.members)
+			continue
 		}
-		for i, l := range r.leases {
-			if held[i] == 0 {
-				lost = append(lost, l)
+		for k, i := range r.members {
+			if held[k] == 0 {
+				lost = append(lost, leases[i])
 			}
 		}
+	}
+	if failed != nil {
+		return lost, failed
 	}
 	return lost, nil
 }
@@ -118,7 +122,7 @@ func (q *Queue) Renew(ctx context.Context, consumer string, leases []*Lease) (lo
 // renewal is the part of a Renew that is about one stream.
 type renewal struct {
 	call
-	leases []*Lease
+	members []int
 }
 
 // HeldSince is when the entry was leased.

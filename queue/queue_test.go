@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
@@ -43,7 +45,7 @@ func (c *clock) Advance(d time.Duration) {
 type world struct {
 	*queue.Queue
 	t     *testing.T
-	rdb   *redis.Client
+	rdb   redis.UniversalClient
 	clock *clock
 }
 
@@ -52,7 +54,7 @@ func testConfig() config.Queue {
 		Retention: config.Duration(time.Hour), MaxBacklog: 1000}
 }
 
-func open(t *testing.T, rdb *redis.Client, cfg config.Queue) *world {
+func open(t *testing.T, rdb redis.UniversalClient, cfg config.Queue) *world {
 	t.Helper()
 	c := newClock()
 	q, err := queue.Open(t.Context(), rdb, rdb, cfg, queue.WithClock(c.Now))
@@ -72,6 +74,54 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 		t.Cleanup(func() { rdb.Close() })
 		test(t, open(t, rdb, testConfig()))
 	})
+	t.Run("cluster", func(t *testing.T) { test(t, open(t, connectTo(t, sharedCluster.Cluster(t)), testConfig())) })
+}
+
+// sharedCluster is started by the first test that needs it.
+var sharedCluster queuetest.Lazy
+
+// TestMain ends what the tests share.
+func TestMain(m *testing.M) {
+	logging.Disable() // servers go down on purpose here
+	code := m.Run()
+	sharedCluster.Stop()
+	os.Exit(code)
+}
+
+// connectTo connects to a cluster as the gateway does.
+func connectTo(t *testing.T, c *queuetest.Cluster) redis.UniversalClient {
+	t.Helper()
+	cfg := config.Redis{}
+	for _, a := range c.Addrs() {
+		cfg.URLs = append(cfg.URLs, config.NewURL("redis://"+a))
+	}
+	rdb, err := queue.Connect(cfg, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
+}
+
+// keys are those of every master.
+func (w *world) keys(pattern string) (out []string) {
+	w.t.Helper()
+	cluster, ok := w.rdb.(*redis.ClusterClient)
+	if !ok {
+		return w.rdb.Keys(w.t.Context(), pattern).Val()
+	}
+	var mu sync.Mutex
+	err := cluster.ForEachMaster(w.t.Context(), func(ctx context.Context, node *redis.Client) error {
+		found, err := node.Keys(ctx, pattern).Result()
+		mu.Lock()
+		defer mu.Unlock()
+		out = append(out, found...)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out
 }
 
 func notification(user string) notice.Notification {
@@ -229,7 +279,7 @@ func TestAClaimWithoutItsNotificationIsHealed(t *testing.T) {
 	w := open(t, queuetest.Redis(t), testConfig())
 	first := w.admit(queue.Admission{Tenant: "acme", Key: "k", Digest: 1, Notification: notification("ada")})
 	leases, events := w.leaseEvents(1)
-	for _, key := range w.rdb.Keys(t.Context(), "*").Val() {
+	for _, key := range w.keys("*") {
 		if !strings.Contains(key, ":i:") {
 			w.rdb.Del(t.Context(), key)
 		}
@@ -319,7 +369,7 @@ func TestADeliveredNotificationLeavesOnlyItsRecordForItsRetention(t *testing.T) 
 // streams and the namespace's own settings.
 func (w *world) nothingWithoutTTL() {
 	w.t.Helper()
-	for _, key := range w.rdb.Keys(w.t.Context(), "*").Val() {
+	for _, key := range w.keys("*") {
 		kind := w.rdb.Type(w.t.Context(), key).Val()
 		if kind == "stream" {
 			if n := w.rdb.XLen(w.t.Context(), key).Val(); n != 0 {
@@ -337,7 +387,7 @@ func TestARecordOfOneFinishedDeliveryIsCompact(t *testing.T) {
 	w := open(t, queuetest.Redis(t), testConfig())
 	ev, l, d := w.planned("user-0123456789")
 	w.settle(&queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDelivered, Attempt: 1, Code: "204"}})
-	for _, key := range w.rdb.Keys(t.Context(), "*:n:*").Val() {
+	for _, key := range w.keys("*:n:*") {
 		used := w.rdb.MemoryUsage(t.Context(), key).Val()
 		t.Logf("record of %s: %d bytes of memory, value %q", ev.ID, used, w.rdb.Get(t.Context(), key).Val())
 		if used > 250 {
@@ -357,7 +407,7 @@ func TestTheRecordOfTwoDeliveriesStaysOpenUntilBothHaveEnded(t *testing.T) {
 		for i, l := range w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 2) {
 			d := deliveryOf(ev, i+1)
 			w.settle(&queue.Settlement{Lease: l, Delivery: &d, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDelivered, Attempt: 1}})
-			key := w.rdb.Keys(t.Context(), "*:n:*").Val()[0]
+			key := w.keys("*:n:*")[0]
 			ttl := w.rdb.PTTL(t.Context(), key).Val()
 			if closed := ttl <= time.Hour; closed != (i == 1) {
 				t.Errorf("after %d of 2 deliveries the record lives for %v", i+1, ttl)
@@ -605,7 +655,7 @@ func TestCancelingEndsWhatIsParked(t *testing.T) {
 func TestALostGroupIsMadeAgainAndNothingIsSentTwice(t *testing.T) {
 	w := open(t, queuetest.Redis(t), testConfig())
 	ev, l, d := w.planned("ada")
-	for _, key := range w.rdb.Keys(t.Context(), "*webhook*").Val() {
+	for _, key := range w.keys("*webhook*") {
 		w.rdb.XGroupDestroy(t.Context(), key, "carillon")
 	}
 	if !w.settle(&queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusDelivered, Attempt: 1}}) {
@@ -710,7 +760,7 @@ func TestAConsumerThatIsGoneIsForgottenButNotWhatItHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		names := func() (out []string) {
-			for _, key := range w.rdb.Keys(ctx, "*:normal").Val() {
+			for _, key := range w.keys("*:normal") {
 				for _, c := range w.rdb.XInfoConsumers(ctx, key, "carillon").Val() {
 					out = append(out, key+" "+c.Name)
 				}

@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +24,9 @@ const (
 	// fullBlock is how long a read waits for the other turns while one has no
 	// room, and may have it again at any moment.
 	fullBlock = 10 * time.Millisecond
+	// slotRest is for how long a slot that could not be read is left alone. Its
+	// master may be away for a while, and the others go on.
+	slotRest = time.Second
 	// ownMost bounds one answer of Own for each stream; a consumer holds fewer.
 	ownMost = 2048
 )
@@ -33,11 +38,27 @@ type Room [Turns]int
 // Most is the room of the turn that has the most.
 func (r Room) Most() int { return slices.Max(r[:]) }
 
+// ErrPartly is an error of reading some slots of a cluster, when others could
+// be read.
+var ErrPartly = errors.New("a part of the queue cannot be read")
+
 // source is one stream of a Reader.
 type source struct {
 	*stream
-	hot bool // it gave all that it was asked for, and may have more
+	slot *slot
+	hot  bool // it gave all that it was asked for, and may have more
 }
+
+// slot is what one command may read: everything on a single server, a partition
+// on a cluster.
+type slot struct {
+	sources []*source
+	failed  time.Time // when it could not be read last
+	err     error     // why; nil once it can
+}
+
+// away reports whether the slot is to be left alone for now.
+func (s *slot) away(now time.Time) bool { return s.err != nil && now.Sub(s.failed) < slotRest }
 
 // Reader reads one stage and lane, in every partition and turn, under one
 // consumer's name. It is for one goroutine.
@@ -51,7 +72,7 @@ type Reader struct {
 	consumer string
 	sources  []*source        // of every turn, in each of every partition
 	turns    [Turns][]*source // the same
-	slots    [][]*source      // what one command may read: everything on a single server, a partition on a cluster
+	slots    []*slot
 	byKey    map[string]*source
 	reads    int
 	gave     [Turns]int // the read at which a turn gave something last; 0: never
@@ -70,7 +91,6 @@ func (q *Queue) DeliveryReader(consumer string, c notice.Channel, lane notice.La
 
 func (q *Queue) newReader(consumer, stage string, lane notice.Lane) *Reader {
 	r := &Reader{q: q, consumer: consumer, byKey: map[string]*source{}}
-	slot := -1
 	for i := range q.streams {
 		s := &source{stream: &q.streams[i]}
 		if s.stage != stage || s.lane != lane {
@@ -79,11 +99,11 @@ func (q *Queue) newReader(consumer, stage string, lane notice.Lane) *Reader {
 		r.sources = append(r.sources, s)
 		r.turns[s.turn] = append(r.turns[s.turn], s)
 		r.byKey[s.key] = s
-		if slot < 0 || q.cluster && s.partition != slot {
-			r.slots, slot = append(r.slots, nil), s.partition
+		if len(r.slots) == 0 || q.cluster && s.partition != r.slots[len(r.slots)-1].sources[0].partition {
+			r.slots = append(r.slots, &slot{})
 		}
-		last := len(r.slots) - 1
-		r.slots[last] = append(r.slots[last], s)
+		s.slot = r.slots[len(r.slots)-1]
+		s.slot.sources = append(s.slot.sources, s)
 	}
 	return r
 }
@@ -96,7 +116,8 @@ type ask struct {
 
 // Read leases up to about room entries, shared out among the turns that have
 // something, waiting a second at most for the first. Missing streams and groups
-// are made again.
+// are made again. What was leased before an error is returned with it; with
+// ErrPartly there is more to be had at once.
 func (r *Reader) Read(ctx context.Context, room int) ([]*Lease, error) {
 	active := 0
 	for _, at := range r.gave {
@@ -115,12 +136,8 @@ func (r *Reader) Read(ctx context.Context, room int) ([]*Lease, error) {
 func (r *Reader) ReadTurns(ctx context.Context, room Room) ([]*Lease, error) {
 	r.reads++
 	if hot := r.hotAsks(room); len(hot) > 0 && r.reads%allEvery != 0 {
-		out, err := r.read(ctx, hot, ">", -1)
-		if err != nil {
-			return out, r.q.recover(ctx, err)
-		}
-		if len(out) > 0 {
-			return out, nil
+		if out := r.read(ctx, hot, ">", -1); len(out) > 0 {
+			return out, r.fault(ctx)
 		}
 	}
 	return r.readAll(ctx, room)
@@ -165,8 +182,11 @@ func (r *Reader) readAll(ctx context.Context, room Room) ([]*Lease, error) {
 	for range r.slots {
 		slot := r.slots[r.next%len(r.slots)]
 		r.next++
+		if slot.away(r.q.now()) && len(r.slots) > 1 {
+			continue
+		}
 		var asked []*source
-		for _, s := range slot {
+		for _, s := range slot.sources {
 			if room[s.turn] > 0 {
 				asked = append(asked, s)
 			}
@@ -177,12 +197,29 @@ func (r *Reader) readAll(ctx context.Context, room Room) ([]*Lease, error) {
 		if len(out) > 0 {
 			wait = -1
 		}
-		got, err := r.read(ctx, []ask{{asked, count}}, ">", wait)
-		if out = append(out, got...); err != nil {
-			return out, r.q.recover(ctx, err)
+		out = append(out, r.read(ctx, []ask{{asked, count}}, ">", wait)...)
+	}
+	return out, r.fault(ctx)
+}
+
+// fault is why some slots cannot be read: ErrPartly when others can. Groups
+// that are missing are made again.
+func (r *Reader) fault(ctx context.Context) error {
+	var first error
+	failed := 0
+	for _, s := range r.slots {
+		if s.err != nil && strings.Contains(s.err.Error(), "NOGROUP") {
+			s.err = r.q.recover(ctx, s.err)
+		}
+		if s.err != nil {
+			failed++
+			first = cmp.Or(first, s.err)
 		}
 	}
-	return out, nil
+	if failed > 0 && failed < len(r.slots) {
+		return fmt.Errorf("%w: %w", ErrPartly, first)
+	}
+	return first
 }
 
 // leastRoom is the least room that a turn has which has any, and how long a
@@ -206,44 +243,53 @@ func leastRoom(room Room) (least int, wait time.Duration) {
 func (r *Reader) Own(ctx context.Context) ([]*Lease, error) {
 	var out []*Lease
 	for _, slot := range r.slots {
-		got, err := r.read(ctx, []ask{{slot, ownMost}}, "0", -1)
-		if out = append(out, got...); err != nil {
-			return out, r.q.recover(ctx, err)
+		if !slot.away(r.q.now()) || len(r.slots) == 1 {
+			out = append(out, r.read(ctx, []ask{{slot.sources, ownMost}}, "0", -1)...)
 		}
 	}
-	return out, nil
+	return out, r.fault(ctx)
 }
 
 // read reads entries that nobody holds (from ">"), or those that this consumer
-// holds (from "0"). Only a single ask may block. What was leased before an
-// error is returned with it.
-func (r *Reader) read(ctx context.Context, asks []ask, from string, block time.Duration) (out []*Lease, err error) {
+// holds (from "0"). Only a single ask may block. Each slot keeps the error of
+// its own.
+func (r *Reader) read(ctx context.Context, asks []ask, from string, block time.Duration) (out []*Lease) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+max(block, 0))
 	defer cancel()
 	replies := make([]*redis.XStreamSliceCmd, len(asks))
+	var err error
 	if len(asks) == 1 {
 		replies[0] = r.q.readers.XReadGroup(ctx, r.args(asks[0], from, block))
 	} else {
-		pipe := r.q.readers.Pipeline()
+		pipe, scratch := r.q.readers.Pipeline(), r.q.readers.Pipeline()
 		for i, a := range asks {
-			replies[i] = pipe.XReadGroup(ctx, r.args(a, from, block))
+			replies[i] = scratch.XReadGroup(ctx, r.args(a, from, block))
+			_ = pipe.Process(ctx, once{replies[i]}) // queued; Exec has the error
 		}
-		_, err = pipe.Exec(ctx)
-	}
-	if errors.Is(err, redis.Nil) { // that of a reply without entries
-		err = nil
+		cmds, failed := pipe.Exec(ctx)
+		err = unattributed(failed, cmds)
 	}
 	now := r.q.now()
 	for i, a := range asks {
 		found, failed := replies[i].Result()
-		if failed != nil && !errors.Is(failed, redis.Nil) {
-			err = fmt.Errorf("reading %s: %w", a.sources[0].key, failed)
-			continue
+		failed = cmp.Or(failed, err)
+		slot := a.sources[0].slot
+		if slot.err = nil; failed != nil && !errors.Is(failed, redis.Nil) {
+			slot.failed, slot.err = now, fmt.Errorf("reading %s: %w", a.sources[0].key, failed)
+			found = nil
 		}
 		out = append(out, r.leases(a, found, now)...)
 	}
-	return out, err
+	return out
 }
+
+// once is a command that is not sent again by itself when its connection fails,
+// in a pipeline on a cluster: entries that it leased the first time would be
+// nobody's.
+type once struct{ redis.Cmder }
+
+// NoRetry implements redis.Cmder.
+func (once) NoRetry() bool { return true }
 
 func (r *Reader) args(a ask, from string, block time.Duration) *redis.XReadGroupArgs {
 	streams := make([]string, 0, 2*len(a.sources))
@@ -277,53 +323,65 @@ func (r *Reader) leases(a ask, found []redis.XStream, now time.Time) (out []*Lea
 
 // Reclaim leases up to about room entries whose consumers have not been heard
 // of for queue.visibility, of one turn after the other. They may be this
-// consumer's own, when it could not renew them in time.
+// consumer's own, when it could not renew them in time. A slot that was away is
+// left out until its consumers have had the time to renew what they hold.
 func (r *Reader) Reclaim(ctx context.Context, room int) ([]*Lease, error) {
 	var out []*Lease
+	recent := r.q.now().Add(-r.q.cfg.Visibility.Std() / 2)
 	for range r.turns {
-		turn := r.turns[r.next%Turns]
-		r.next++
-		found, err := r.reclaimTurn(ctx, turn, room-len(out))
-		if out = append(out, found...); err != nil {
-			return out, r.q.recover(ctx, err)
+		var sources []*source
+		for _, s := range r.turns[r.next%Turns] {
+			if s.slot.failed.Before(recent) {
+				sources = append(sources, s)
+			}
 		}
+		r.next++
+		out = append(out, r.reclaimTurn(ctx, sources, room-len(out))...)
 		if len(out) >= room {
 			break
 		}
 	}
-	return out, nil
+	return out, r.fault(ctx)
 }
 
 // reclaimTurn asks a turn's partitions together, each for its part of the room,
 // and those that gave it for more as long as there is room.
-func (r *Reader) reclaimTurn(ctx context.Context, sources []*source, room int) (out []*Lease, err error) {
+func (r *Reader) reclaimTurn(ctx context.Context, sources []*source, room int) (out []*Lease) {
 	for len(sources) > 0 && len(out) < room {
 		count := max(1, (room-len(out))/len(sources))
-		pipe := r.q.rdb.Pipeline()
+		pipe, scratch := r.q.rdb.Pipeline(), r.q.rdb.Pipeline()
 		asked := make([]*redis.XAutoClaimCmd, len(sources))
 		for i, s := range sources {
-			asked[i] = pipe.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+			asked[i] = scratch.XAutoClaim(ctx, &redis.XAutoClaimArgs{
 				Stream: s.key, Group: group, Consumer: r.consumer, MinIdle: r.q.cfg.Visibility.Std(), Start: "0", Count: int64(count),
 			})
+			_ = pipe.Process(ctx, once{asked[i]}) // queued; Exec has the error
 		}
-		_, err = pipe.Exec(ctx)
+		cmds, err := pipe.Exec(ctx)
+		err = unattributed(err, cmds)
 		var more []*source
 		for i, s := range sources {
-			found, _ := asked[i].Val()
-			got, failed := r.reclaimed(ctx, s.stream, found)
-			if out = append(out, got...); failed != nil {
-				err = failed
-			}
-			if len(found) >= count {
+			found, _, failed := asked[i].Result()
+			got, uncounted := r.reclaimed(ctx, s.stream, found)
+			out = append(out, got...)
+			if failed = cmp.Or(failed, err, uncounted); failed != nil {
+				s.slot.failed, s.slot.err = r.q.now(), fmt.Errorf("reclaiming from %s: %w", s.key, failed)
+			} else if len(found) >= count {
 				more = append(more, s)
 			}
 		}
-		if err != nil {
-			return out, fmt.Errorf("reclaiming from %s: %w", sources[0].key, err)
-		}
 		sources = more
 	}
-	return out, nil
+	return out
+}
+
+// unattributed is a pipeline's error when none of its commands has one: the
+// server refused the connection itself (a wrong password, too many clients).
+func unattributed(err error, cmds []redis.Cmder) error {
+	if slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return nil
+	}
+	return err
 }
 
 func (r *Reader) reclaimed(ctx context.Context, s *stream, found []redis.XMessage) ([]*Lease, error) {
