@@ -50,7 +50,7 @@ func (r row) run(ctx context.Context, b build, seed uint64, seconds time.Duratio
 			out.Skipped = s.why
 		}
 	}()
-	err := perform(ctx, r.name, func(s *stage) { r.play1(s, b, seed, seconds, &out) })
+	err := perform(ctx, r.name, func(s *stage) { r.playOn(s, b, seed, seconds, &out) })
 	if err != nil {
 		out.Failures = append(out.Failures, lines(err)...)
 	}
@@ -68,8 +68,8 @@ func lines(err error) (out []string) {
 	return []string{err.Error()}
 }
 
-// play1 is the row on its stage.
-func (r row) play1(s *stage, b build, seed uint64, seconds time.Duration, out *result) {
+// playOn is the row on its stage.
+func (r row) playOn(s *stage, b build, seed uint64, seconds time.Duration, out *result) {
 	h := fnv.New64a()
 	h.Write([]byte(r.name)) // each row draws for itself, whichever others are played
 	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
