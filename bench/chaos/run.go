@@ -91,6 +91,9 @@ func (r row) playOn(s *stage, b build, seed uint64, seconds time.Duration, out *
 	w.end()
 	out.tally = judge(sent, w.receiver.arrivals(), w.forgetful)
 	out.Faults, out.Allowed, out.Refused, out.Notes = w.faults, w.terms.duplicates, w.load.refused.Load(), w.notes
+	if out.Early > 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("%d arrived before their send_at", out.Early))
+	}
 	out.Failures = append(out.Failures, out.breaches(w.terms)...)
 	out.Failures = append(out.Failures, out.Records.breaches(w.terms)...)
 }
