@@ -323,6 +323,9 @@ func FuzzSign(f *testing.F) {
 			return
 		}
 		for i, signature := range strings.Fields(got) {
+			if strings.HasPrefix(signature, "v1a,") {
+				continue // verified in TestAPrivateKeySignsWhatItsPublicKeyVerifies
+			}
 			key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.Fields(secrets)[i], "whsec_"))
 			if err != nil {
 				t.Fatalf("%q was accepted as a secret", secrets)
