@@ -35,7 +35,7 @@ func (c archiveCmd) Run(a *app) error {
 	}
 	log := newLogger(a.stderr)
 	return a.withQueue(c.Config, func(q *queue.Queue) error {
-		archived, err := archive.Open(archive.Options{Dir: c.To, Namespace: cfg.Queue.Namespace, Partitions: cfg.Queue.Partitions,
+		archived, err := archive.Open(archive.Options{Dir: c.To, Namespace: cfg.Queue.Namespace, Partitions: q.Reach(),
 			Source: q, Every: c.Every, Log: log})
 		if err != nil {
 			return fmt.Errorf("--to: %w", err)

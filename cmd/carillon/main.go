@@ -32,6 +32,7 @@ type commands struct {
 	Ingest  ingestCmd  `cmd:"" help:"Serve the HTTP ingest API."`
 	Consume consumeCmd `cmd:"" help:"Work the queue: plan, render, throttle and send."`
 	Dead    deadCmd    `cmd:"" help:"List, show, redrive or purge dead letters."`
+	Queue   queueCmd   `cmd:"" help:"Look into the queue."`
 	Archive archiveCmd `cmd:"" help:"Keep what has ended in files, one line of JSON a notification."`
 	Config  configCmd  `cmd:"" help:"Check, describe or print the configuration."`
 	Preview previewCmd `cmd:"" help:"Render, check and show the catalogue's templates."`
