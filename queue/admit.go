@@ -109,7 +109,7 @@ func (a *admission) encode(id string, now time.Time) {
 	a.id = id
 	ev := notice.Event{ID: id, Tenant: a.Tenant, AcceptedAt: now, Keyed: a.Key != "", Notification: a.Notification}
 	a.event, _ = ev.AppendBinary(make([]byte, 0, 256+len(a.Notification.Data))) // there is nothing that it fails at
-	a.head = appendHead(make([]byte, 0, 96), &ev) // one allocation, not four
+	a.head = appendHead(make([]byte, 0, 96), &ev)                               // one allocation, not four
 }
 
 // recipientKey is what a notification is partitioned by: its user, or, for an
