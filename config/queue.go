@@ -20,18 +20,12 @@ type Queue struct {
 	Retention  Duration   `yaml:"retention" doc:"how long a finished notification's record stays in Redis" default:"24h" min:"1m" max:"3650d"`
 	Finals     int        `yaml:"finals" doc:"about how many final states each partition keeps for an archive to follow; 0 for none" default:"10000" min:"0" max:"100000000"`
 	MaxBacklog int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After; where several tenants have something waiting, each may fill its part of it, and critical ones go a quarter beyond" default:"1000000" min:"1"`
-	Durability Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+)" default:"memory" enum:"memory,replica,disk"`
+	Durability Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+); on a Redis Cluster of every master that took part" default:"memory" enum:"memory,replica,disk"`
 }
 
 // check holds visibility against the channels: a delivery whose lease ends
-// while it is being sent would be sent by two consumers. On a cluster a wait
-// for replicas or the disk is a matter of each master's own connection, which
-// a batch over several of them does not have: it would promise what nobody has
-// checked.
-func (c *Queue) check(r *rules, channels *Channels, redis *Redis) {
-	if c.Durability != DurabilityMemory && c.Durability != "" && (redis.Cluster || len(redis.URLs) > 0) {
-		r.fault("queue.durability", string(c.Durability), "cannot be promised on a Redis Cluster: set it to memory, and let the cluster's own settings (min-replicas-to-write, appendfsync) say what a write is worth")
-	}
+// while it is being sent would be sent by two consumers.
+func (c *Queue) check(r *rules, channels *Channels) {
 	for channel, timeout := range channels.timeouts() {
 		if *timeout >= c.Visibility {
 			r.fault("queue.visibility", c.Visibility.String(),

@@ -19,7 +19,7 @@ func (c *Config) Validate() Faults {
 	r := &rules{broken: map[string]bool{}}
 	r.section("", reflect.ValueOf(c).Elem())
 	c.Redis.check(r)
-	c.Queue.check(r, &c.Channels, &c.Redis)
+	c.Queue.check(r, &c.Channels)
 	c.checkListeners(r)
 	c.Auth.check(r, c.Ingest.Listen)
 	c.Throttle.check(r)

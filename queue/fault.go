@@ -41,16 +41,18 @@ func (e *PartError) with(err error, members []int) *PartError {
 	return e
 }
 
-// passing are the beginnings of what a server answers that it cannot do now,
-// and may later, or elsewhere.
-func passing() []string {
-	return []string{
-		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "OOM", "BUSY", "UNBLOCKED", "NOSCRIPT", "EXECABORT", // the server
-		"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", // the cluster
-		"NOAUTH", "WRONGPASS", "NOPERM", // its settings and ours
-		"NOGROUP", // which a reader mends
-		"ERR max number of clients", "ERR max clients", "ERR user_script: server is busy",
+// isFault reports whether a server's words are of what no repetition mends: data
+// of another shape, keys of several slots, a script that fails. Whatever else
+// it says (LOADING, READONLY, OOM, MISCONF, BUSY, NOAUTH, a proxy's own words)
+// may pass.
+func isFault(words string) bool {
+	switch {
+	case strings.HasPrefix(words, "WRONGTYPE"), strings.HasPrefix(words, "CROSSSLOT"):
+		return true
+	case strings.Contains(words, "non local key"): // of a slot that is being migrated
+		return false
 	}
+	return strings.HasPrefix(words, "ERR") && (strings.Contains(words, "user_script:") || strings.Contains(words, " script: "))
 }
 
 // classify tells an error that may pass, ErrUnavailable, from ErrFault. Whatever
@@ -60,14 +62,10 @@ func classify(err error) error {
 		return err
 	}
 	var said redis.Error
-	if !errors.As(err, &said) || errors.Is(err, redis.Nil) {
-		return unavailable(err)
+	if errors.As(err, &said) && isFault(said.Error()) {
+		return fmt.Errorf("%w: %s", ErrFault, withoutArguments(said.Error()))
 	}
-	words := said.Error()
-	if slices.ContainsFunc(passing(), func(p string) bool { return strings.HasPrefix(words, p) }) {
-		return unavailable(err)
-	}
-	return fmt.Errorf("%w: %s", ErrFault, withoutArguments(words))
+	return unavailable(err)
 }
 
 // unavailable marks an error of the server's or the network's, in words that

@@ -45,6 +45,8 @@ func (g *gateway) serveReadiness(w http.ResponseWriter, r *http.Request, extra f
 		ready.Faults["redis"] = err.Error()
 	} else if err := g.queue.Ready(); err != nil {
 		ready.Faults["queue"] = err.Error()
+	} else {
+		g.describeStore(r.Context(), &ready)
 	}
 	if err := g.catalogue.Failure(); err != nil {
 		ready.Warnings["templates"] = "the last good catalogue is serving: " + err.Error()
@@ -64,6 +66,25 @@ func (g *gateway) serveReadiness(w http.ResponseWriter, r *http.Request, extra f
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	w.Write(append(body, '\n'))
+}
+
+// describeStore adds the ways in which Redis would lose what it was told, each
+// of which is also logged once. The store of `carillon dev` says for itself what
+// it keeps.
+func (g *gateway) describeStore(ctx context.Context, r *readiness) {
+	if g.embedded {
+		return
+	}
+	warnings, err := queue.Warnings(ctx, g.rdb, g.cfg.Queue.Durability)
+	if err != nil {
+		r.Warnings["redis"] = "not every server could be asked how it keeps its data: " + err.Error()
+	}
+	for name, what := range warnings {
+		r.Warnings[name] = what
+		if _, known := g.warned.LoadOrStore(name, true); !known {
+			g.log.Warn("Redis would lose what was accepted", "warning", name, "what", what)
+		}
+	}
 }
 
 // listener is one HTTP server of a process.

@@ -104,6 +104,7 @@ func (d *dev) open() (err error) {
 	if d.gateway, err = openGateway(d.ctx, cfg, d.log); err != nil {
 		return err
 	}
+	d.gateway.embedded = d.embedded
 	d.onClose(d.gateway.close)
 	if err := d.gateway.queue.Ready(); err != nil {
 		return queueError(err)

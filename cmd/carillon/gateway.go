@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,6 +45,8 @@ type gateway struct {
 	enabled   map[notice.Channel]bool
 	optouts   *optout.Keys  // nil: no unsubscribe links
 	links     *optout.Links // nil as well
+	embedded  bool          // Redis is inside this process
+	warned    sync.Map      // the store's warnings that were logged: name → true
 	closers   []func()
 }
 
