@@ -139,7 +139,6 @@ func later(a, b time.Time) time.Time {
 type terms struct {
 	duplicates int           // the most that the faults explain
 	forgets    bool          // the store forgot, and with it keys: the same content may come under two ids
-	early      bool          // a consumer's clock was wrong
 	longest    time.Duration // no delivery later than this; 0: not bounded
 }
 
@@ -161,7 +160,7 @@ func (t tally) breaches(of terms) (out []string) {
 	if t.Duplicates > of.duplicates {
 		say("%d duplicates, and the faults explain %d", t.Duplicates, of.duplicates)
 	}
-	if t.Early > 0 && !of.early {
+	if t.Early > 0 {
 		say("%d arrived before their send_at", t.Early)
 	}
 	if of.longest > 0 && t.Longest > of.longest {

@@ -150,7 +150,7 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 		}
 	}
 	c.pipeline = delivery.New(delivery.Options{
-		Consumer: name, Queue: g.queue, Directory: g.people, Catalogue: g.catalogue, Caps: caps, QuietHours: g.cfg.Throttle.QuietHours,
+		Consumer: name, Now: g.clock.Now, Queue: g.queue, Directory: g.people, Catalogue: g.catalogue, Caps: caps, QuietHours: g.cfg.Throttle.QuietHours,
 		Accept: ingest.Acceptor{Templates: g.catalogue, EnabledChannels: g.enabled}, Routes: g.routes, Tenant: soleTenant(g.cfg.Auth),
 		Enabled: g.enabled, Holds: g.holds(), Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry, UnsubscribeLink: g.unsubscribeLink,
 	})
@@ -180,7 +180,7 @@ func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
 		return err
 	}
 	c.closers = append(c.closers, adapter.Close)
-	ch := delivery.Channel{Adapter: adapter, Slots: throttle.NewSlots(spec.limits.Concurrency, time.Now),
+	ch := delivery.Channel{Adapter: adapter, Slots: throttle.NewSlots(spec.limits.Concurrency, g.clock.Now),
 		CriticalSlots: spec.limits.ForCritical(), Pace: throttle.NewPace(spec.limits.Rate), Retry: g.retryOf(spec)}
 	if !spec.limits.Rate.IsZero() {
 		c.shares = append(c.shares, throttle.NewShare(g.rdb, g.cfg.Queue.Namespace, spec.channel, c.name, ch.Pace))

@@ -39,6 +39,7 @@ type gateway struct {
 	rdb       redis.UniversalClient
 	readers   redis.UniversalClient
 	queue     *queue.Queue
+	clock     *queue.Clock // the one by which all that is shared goes
 	people    *recipients.Store
 	catalogue *templates.Store
 	routes    *routing.Table
@@ -124,7 +125,10 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	if err := g.connect(); err != nil {
 		return err
 	}
-	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue)
+	g.clock = queue.NewClock(g.rdb)
+	_ = g.clock.Sync(ctx) // a Redis that is away is waited for later
+	g.background(ctx, g.clock.Follow)
+	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue, queue.WithClock(g.clock.Now))
 	if err != nil {
 		return queueError(err)
 	}
@@ -132,7 +136,7 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	g.onClose(q.Close)
 	g.background(ctx, q.RunErasures)
 	g.registry.MustRegister(queue.NewCollector(q))
-	g.people = recipients.New(g.rdb, g.cfg.Queue.Namespace, q.Partition)
+	g.people = recipients.New(g.rdb, g.cfg.Queue.Namespace, q.Partition, recipients.WithClock(g.clock.Now))
 	return nil
 }
 

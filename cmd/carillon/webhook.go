@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillonhq/carillon/channels/webhook"
@@ -17,7 +15,7 @@ func (g *gateway) openWebhook(cfg config.Webhook) (closableAdapter, error) {
 		Help: "Endpoints that are not called again, by why: 410, or failing for five days of nothing but failures."}, []string{"reason"})
 	g.registry.MustRegister(disabled)
 	return webhook.New(cfg, webhook.WithVersion(release()),
-		webhook.WithFailures(recipients.NewEndpoints(g.rdb, g.cfg.Queue.Namespace, time.Now)),
+		webhook.WithFailures(recipients.NewEndpoints(g.rdb, g.cfg.Queue.Namespace, g.clock.Now)),
 		webhook.WithNotices(func(d webhook.Disabled) {
 			disabled.WithLabelValues(d.Code).Inc()
 			g.log.Warn("a webhook endpoint is disabled: it is on the suppression list, and notified again once it is taken off",

@@ -1,0 +1,80 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Clock tells the time of the Redis server, which is one for every process of
+// the gateway. Due times, windows of caps and expiries are written by one
+// process and read by another: by clocks of their own, a host whose clock is an
+// hour ahead would send everybody's scheduled notifications an hour early.
+//
+// Between two looks at the server it goes by the monotonic clock, so a step of
+// the host's own clock is never seen. Until the server has answered once it is
+// the host's clock.
+type Clock struct {
+	rdb    redis.UniversalClient
+	anchor atomic.Pointer[anchor]
+}
+
+// anchor is one moment by both clocks.
+type anchor struct {
+	server time.Time // without a monotonic reading
+	local  time.Time // with one
+}
+
+const (
+	syncEvery = time.Second
+	// syncSlack is how far the server's clock and ours may be apart beyond what
+	// a round trip leaves open before the anchor moves: a clock that trembles
+	// would be worse than one that is a millisecond off.
+	syncSlack = time.Millisecond
+)
+
+// NewClock makes a clock that Sync and Follow set by a server. On a cluster it
+// is any of its nodes: their clocks are taken to be one.
+func NewClock(rdb redis.UniversalClient) *Clock { return &Clock{rdb: rdb} }
+
+// Now is the server's time, with no monotonic reading.
+func (c *Clock) Now() time.Time {
+	a := c.anchor.Load()
+	if a == nil {
+		return time.Now()
+	}
+	return a.server.Add(time.Since(a.local))
+}
+
+// Sync sets the clock by the server's, to within half of the round trip.
+func (c *Clock) Sync(ctx context.Context) error {
+	asked := time.Now()
+	told, err := c.rdb.Time(ctx).Result()
+	if err != nil {
+		return unavailable(err)
+	}
+	half := time.Since(asked) / 2
+	c.set(told.Add(half), half)
+	return nil
+}
+
+// set takes the server's time in, which is right to within slack. An anchor
+// that may still be right stays.
+func (c *Clock) set(server time.Time, slack time.Duration) {
+	if c.anchor.Load() != nil && server.Sub(c.Now()).Abs() <= slack+syncSlack {
+		return
+	}
+	c.anchor.Store(&anchor{server: server.Round(0), local: time.Now()})
+}
+
+// Follow keeps the clock set until ctx ends. While the server is away the
+// clock goes on by itself.
+func (c *Clock) Follow(ctx context.Context) {
+	for pause(ctx, syncEvery) {
+		ctx, cancel := context.WithTimeout(ctx, syncEvery)
+		_ = c.Sync(ctx) // tried again in a second
+		cancel()
+	}
+}
