@@ -130,7 +130,9 @@ func (a *adapter) all() map[string]int {
 
 // setup is what a world is made of; the zero value has defaults.
 type setup struct {
-	redis      []string  // further arguments of the server
+	redis      []string // further arguments of the server
+	store      *store   // in place of a single server
+	durability config.Durability
 	at         time.Time // when it is; now
 	visibility time.Duration
 	grace      time.Duration
@@ -168,10 +170,9 @@ func most(d time.Duration) time.Duration { return d }
 func newWorld(t *testing.T, s setup) *world {
 	t.Helper()
 	s.defaults()
-	w := &world{t: t, setup: s, server: queuetest.Start(t, s.redis...), clock: newClock(s.at), dir: t.TempDir(),
+	w := &world{t: t, setup: s, clock: newClock(s.at), dir: t.TempDir(),
 		webhook: &adapter{channel: notice.ChannelWebhook}, email: &adapter{channel: notice.ChannelEmail}, apns: &adapter{channel: notice.ChannelAPNs}}
-	w.rdb = w.server.Client()
-	client, err := queue.Connect(config.Redis{URL: config.NewURL(w.server.URL())}, 64)
+	client, err := queue.Connect(w.connect(), 64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +191,23 @@ func newWorld(t *testing.T, s setup) *world {
 	}
 	t.Cleanup(func() { w.store.Close() })
 	return w
+}
+
+// store is a cluster or a set of Sentinels.
+type store struct {
+	redis      config.Redis
+	partitions int
+}
+
+// connect starts a server, unless there is something in its place.
+func (w *world) connect() config.Redis {
+	if w.setup.store != nil {
+		return w.setup.store.redis
+	}
+	w.setup.store = &store{partitions: 2}
+	w.server = queuetest.Start(w.t, w.setup.redis...)
+	w.rdb = w.server.Client()
+	return config.Redis{URL: config.NewURL(w.server.URL())}
 }
 
 // in is the world for a subtest, which is what fails then.
@@ -223,7 +241,7 @@ func (s *setup) defaults() {
 // openQueue opens the world's queue over a client.
 func (w *world) openQueue(client redis.UniversalClient) *queue.Queue {
 	w.t.Helper()
-	cfg := config.Queue{Namespace: "t", Partitions: 2, Visibility: config.Duration(w.setup.visibility),
+	cfg := config.Queue{Namespace: "t", Partitions: w.setup.store.partitions, Durability: w.setup.durability, Visibility: config.Duration(w.setup.visibility),
 		Retention: config.Duration(time.Hour), MaxBacklog: 100_000}
 	q, err := queue.Open(w.t.Context(), client, client, cfg, queue.WithClock(w.clock.Now))
 	if err != nil {
