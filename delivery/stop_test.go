@@ -100,6 +100,7 @@ func bothWays(t *testing.T, s setup, test func(t *testing.T, s setup)) {
 	}{{"by the stream", -1}, {"handed over", time.Minute}} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
+			s := s // of this way alone
 			s.patience = way.patience
 			test(t, s)
 		})

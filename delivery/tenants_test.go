@@ -88,6 +88,7 @@ func eitherWay(t *testing.T, s setup, test func(t *testing.T, s setup)) {
 	for name, patience := range map[string]time.Duration{"by the stream": -1, "handed over": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			s := s // of this way alone
 			s.patience = patience
 			test(t, s)
 		})
