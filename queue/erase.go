@@ -49,14 +49,18 @@ func (q *Queue) Erase(ctx context.Context, tenant, user string) error {
 	if user == "" {
 		return errors.New("erasing: the user is empty")
 	}
-	p, who := q.keys.partition(tenant, user), personOf(tenant, user)
-	if err := q.scheduleErasure(ctx, p, string(who), q.now().Add(eraseLease)); err != nil {
-		return err
+	who, homes := personOf(tenant, user), q.homes(tenant, user)
+	for _, p := range homes {
+		if err := q.scheduleErasure(ctx, p, string(who), q.now().Add(eraseLease)); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, eraseInline)
 	defer cancel()
-	if err := q.erase(ctx, p, []person{who}); err != nil && ctx.Err() == nil {
-		return err
+	for _, p := range homes {
+		if err := q.erase(ctx, p, []person{who}); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 	return nil
 }

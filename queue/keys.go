@@ -15,6 +15,7 @@ import (
 //
 //	{ns}:inbox                  stream   what other programs put on the queue
 //	{ns}:meta                   hash     partitions, fixed once data exists; turn:{tenant}; tenants, how many have a turn
+//	{ns}:processes              zset     who works on the queue by the second it was last heard of
 //	{ns:p}:events:{lane}        stream   accepted, not yet planned
 //	{ns:p}:{channel}:{lane}     stream   deliveries
 //	…:{lane}:{turn}             stream   the same, of tenants of another turn than 0
@@ -41,6 +42,8 @@ const stageEvents = "events"
 
 func (k keys) inbox() string { return k.namespace + ":inbox" }
 func (k keys) meta() string  { return k.namespace + ":meta" }
+
+func (k keys) processes() string { return k.namespace + ":processes" }
 
 func (k keys) tag(p int) string {
 	return "{" + k.namespace + ":" + strconv.Itoa(p) + "}:"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +37,7 @@ type Queue struct {
 	scripts scripts
 	now     func() time.Time
 	streams []stream
+	was     []keys // earlier layouts: see Repartition
 	closing context.CancelFunc
 	gate    sync.RWMutex // held for reading by what hands an admission over
 	closed  bool         // behind gate: nobody commits any more
@@ -64,7 +64,7 @@ type Option func(*Queue)
 func WithClock(now func() time.Time) Option { return func(q *Queue) { q.now = now } }
 
 // Open binds to the namespace's data, checks that its partitions are the
-// configured ones (a *PartitionsError otherwise), and creates what is missing.
+// configured ones (a *PartitionsError or *MovingError otherwise), and creates what is missing.
 // A server that is out of reach is no error: Ready says so, nothing is admitted
 // until it answers, and Open's work is done then. rdb answers at once, readers
 // is for blocking reads and needs a connection for each Reader; neither is
@@ -79,7 +79,8 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 	for _, o := range options {
 		o(q)
 	}
-	for p := range cfg.Partitions {
+	q.learnLayout(ctx)
+	for p := range q.cfg.Partitions {
 		for _, stage := range stages() {
 			for _, lane := range notice.Lanes() {
 				for turn := range Turns {
@@ -89,7 +90,7 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		}
 	}
 	err := q.prepareStore(ctx)
-	if errors.As(err, new(*PartitionsError)) {
+	if otherLayout(err) {
 		return nil, err
 	}
 	var background context.Context
@@ -122,7 +123,7 @@ func (q *Queue) prepareStore(ctx context.Context) error {
 // another layout.
 func (q *Queue) keepPreparing(ctx context.Context) {
 	for pause(ctx, prepareEvery) {
-		if err := q.prepareStore(ctx); err == nil || errors.As(err, new(*PartitionsError)) {
+		if err := q.prepareStore(ctx); err == nil || otherLayout(err) {
 			return
 		}
 	}
@@ -139,11 +140,11 @@ func (q *Queue) Ready() error {
 }
 
 // AwaitReady waits until the queue can be used. It returns a *PartitionsError
-// at once, and otherwise ctx's error.
+// or *MovingError at once, and otherwise ctx's error.
 func (q *Queue) AwaitReady(ctx context.Context) error {
 	for {
 		err := q.Ready()
-		if err == nil || errors.As(err, new(*PartitionsError)) {
+		if err == nil || otherLayout(err) {
 			return err
 		}
 		if !pause(ctx, prepareEvery/4) {
@@ -178,28 +179,46 @@ func stages() []string {
 	return out
 }
 
+// otherLayout reports whether err says that this process must not use the
+// data, however long it waits.
+func otherLayout(err error) bool {
+	return errors.As(err, new(*PartitionsError)) || errors.As(err, new(*MovingError))
+}
+
 // PartitionsError says that the data was laid out for another number of
 // partitions than is configured.
-type PartitionsError struct{ Stored, Configured int }
+type PartitionsError struct {
+	Stored, Configured int
+	// Reach is how many partitions hold anything when that is more than this
+	// process could know, since the server was away when it started.
+	Reach int
+}
 
 // Error names both numbers and the mend.
 func (e *PartitionsError) Error() string {
+	if e.Stored == e.Configured {
+		return fmt.Sprintf("the queue was repartitioned, and %d partitions hold something: start this process again now that Redis answers", e.Reach)
+	}
 	return fmt.Sprintf("queue.partitions: %d does not fit the data in Redis, which was laid out for %d: set queue.partitions to %d, or use another queue.namespace", e.Configured, e.Stored, e.Stored)
 }
 
 // checkPartitions refuses a number of partitions other than the data's: ids
 // and keys would no longer be found.
 func (q *Queue) checkPartitions(ctx context.Context) error {
-	if err := q.rdb.HSetNX(ctx, q.keys.meta(), "partitions", q.cfg.Partitions).Err(); err != nil {
+	configured := q.keys.partitions
+	if err := q.rdb.HSetNX(ctx, q.keys.meta(), metaPartitions, configured).Err(); err != nil {
 		return unavailable(err)
 	}
-	stored, err := q.rdb.HGet(ctx, q.keys.meta(), "partitions").Result()
+	stored, err := q.rdb.HMGet(ctx, q.keys.meta(), metaPartitions, metaReach, metaMoving).Result()
 	if err != nil {
 		return unavailable(err)
 	}
-	if stored != strconv.Itoa(q.cfg.Partitions) {
-		n, _ := strconv.Atoi(stored)
-		return &PartitionsError{Stored: n, Configured: q.cfg.Partitions}
+	n, reach := number(stored[0]), number(stored[1])
+	switch moving := number(stored[2]); {
+	case moving != 0:
+		return &MovingError{To: moving}
+	case n != configured || reach > q.cfg.Partitions:
+		return &PartitionsError{Stored: n, Configured: configured, Reach: reach}
 	}
 	return nil
 }
@@ -242,7 +261,7 @@ func (q *Queue) recover(ctx context.Context, err error) error {
 		return err
 	}
 	err = q.checkPartitions(ctx)
-	if errors.As(err, new(*PartitionsError)) {
+	if otherLayout(err) {
 		return err
 	}
 	return unavailableIf(err)

@@ -41,6 +41,9 @@ var redriveLua string
 //go:embed erase.lua
 var eraseLua string
 
+//go:embed attend.lua
+var attendLua string
+
 //go:embed purge.lua
 var purgeLua string
 

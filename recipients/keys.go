@@ -64,3 +64,19 @@ func escape(tenant string) string {
 	}
 	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(tenant)
 }
+
+// Owner reads from a key, without its partition's tag, the two words that its
+// partition was chosen by. It is false for keys of other rooms, and for what
+// has its place in partition 0.
+func Owner(suffix string) (tenant, subject string, ok bool) {
+	kind, rest, _ := strings.Cut(suffix, ":")
+	tenant, subject, ok = strings.Cut(rest, ":")
+	tenant = strings.NewReplacer("%25", "%", "%3A", ":").Replace(tenant)
+	switch kind {
+	case "u", "s":
+		return tenant, subject, ok
+	case "o":
+		return tenant, string(notice.ChannelEmail) + ":" + subject, ok
+	}
+	return "", "", false
+}

@@ -50,3 +50,15 @@ func ruleKey(category, channel string, windowMS int64) string {
 	h.Write([]byte(category + "\x00" + channel + "\x00" + strconv.FormatInt(windowMS, 10)))
 	return strconv.FormatUint(uint64(h.Sum32()), 36)
 }
+
+// Owner reads from a key, without its partition's tag, the tenant and user that
+// its partition was chosen by. It is false for keys of other rooms.
+func Owner(suffix string) (tenant, user string, ok bool) {
+	rest, ok := strings.CutPrefix(suffix, "c:")
+	if !ok {
+		return "", "", false
+	}
+	_, rest, _ = strings.Cut(rest, ":") // the rule
+	tenant, user, ok = strings.Cut(rest, ":")
+	return strings.NewReplacer("%25", "%", "%3A", ":").Replace(tenant), user, ok
+}

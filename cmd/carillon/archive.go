@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -41,6 +42,9 @@ func (c archiveCmd) Run(a *app) error {
 			return fmt.Errorf("--to: %w", err)
 		}
 		defer archived.Close()
+		g := &gateway{}
+		defer g.close()
+		g.background(a.ctx, func(ctx context.Context) { q.Attend(ctx, consumerName()) })
 		log.Info("the archive follows what ends", "folder", c.To)
 		err = archived.Run(a.ctx, c.Once)
 		done := archived.Totals()

@@ -135,6 +135,8 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	g.queue = q
 	g.onClose(q.Close)
 	g.background(ctx, q.RunErasures)
+	name := consumerName()
+	g.background(ctx, func(ctx context.Context) { q.Attend(ctx, name) })
 	g.registry.MustRegister(queue.NewCollector(q))
 	g.people = recipients.New(g.rdb, g.cfg.Queue.Namespace, q.Partition, recipients.WithClock(g.clock.Now))
 	return nil
@@ -175,7 +177,7 @@ func queueError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, new(*queue.PartitionsError)):
+	case errors.As(err, new(*queue.PartitionsError)), errors.As(err, new(*queue.MovingError)):
 		return usage(err)
 	case errors.Is(err, queue.ErrUnavailable):
 		return unreachable(fmt.Errorf("%w: is redis.url right, and does the server run?", err))

@@ -17,6 +17,9 @@ import (
 type queueCmd struct {
 	Stats queueStatsCmd `cmd:"" help:"Show what waits, what is in flight and who works."`
 	Peek  queuePeekCmd  `cmd:"" help:"Show the oldest entries of a stage without leasing them."`
+
+	Rebalance   queueRebalanceCmd   `cmd:"" help:"Show which node of a cluster holds which partitions, and what to move."`
+	Repartition queueRepartitionCmd `cmd:"" help:"Spread the queue over another number of partitions, with everything stopped."`
 }
 
 // Help is the command's example.
