@@ -167,7 +167,7 @@ func inline(to *notice.Recipient, m notice.Medium) (out []notice.Address) {
 		}
 	case notice.MediumPush:
 		for _, d := range to.Devices {
-			out = append(out, notice.Address{Channel: d.Platform.Channel(), To: d.Token, App: d.App})
+			out = append(out, notice.Address{Channel: d.Platform.Channel(), To: d.Token, App: d.App, Environment: d.Environment})
 		}
 	case notice.MediumWebhook:
 		for _, w := range to.Webhooks {

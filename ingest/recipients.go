@@ -132,7 +132,7 @@ func (s *server) postDevice(w http.ResponseWriter, r *http.Request, who *caller)
 	if err := s.decodeBody(w, r, &d); err != nil {
 		return err
 	}
-	if err := s.Profiles.PutDevice(r.Context(), who.tenant, user, recipients.Device{Platform: d.Platform, Token: d.Token, App: d.App}); err != nil {
+	if err := s.Profiles.PutDevice(r.Context(), who.tenant, user, recipients.Device{Platform: d.Platform, Token: d.Token, App: d.App, Environment: d.Environment}); err != nil {
 		return stored(err)
 	}
 	return writeJSON(w, http.StatusCreated, d)

@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Events and deliveries are written to and read from the queue several times
@@ -13,23 +16,33 @@ import (
 // varints, times are milliseconds. Reading it takes a tenth of the time that
 // JSON takes. docs/decisions/006 says what a new field has to do.
 
-// codecVersion begins every encoding. It is no character that JSON begins with.
-const codecVersion = 1
+// codecVersion begins an encoding, and codecEnvironments one whose addresses
+// and devices have an environment each, which is written only where one of
+// them has: without, an encoding is what older consumers read too. Neither is
+// a character that JSON begins with.
+const (
+	codecVersion      = 1
+	codecEnvironments = 2
+)
 
 // ErrEncoding is what is wrong with a payload that is no encoding of ours.
 var ErrEncoding = errors.New("not an encoding of this version of the gateway")
 
 // AppendBinary implements encoding.BinaryAppender.
 func (e *Event) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, codecVersion)
+	environments := slices.ContainsFunc(e.Notification.To.Devices, func(d Device) bool { return d.Environment != "" })
+	b = appendVersion(b, environments)
 	b = appendText(b, e.ID)
 	b = appendText(b, e.Tenant)
 	b = appendTime(b, e.AcceptedAt)
 	b = appendBool(b, e.Keyed)
 	n := &e.Notification
 	b = appendText(b, n.Template)
-	b = appendContent(b, n.Content)
-	b = appendRecipient(b, &n.To)
+	b, err := appendContent(b, n.Content)
+	if err != nil {
+		return nil, err
+	}
+	b = appendRecipient(b, &n.To, environments)
 	b = appendText(b, n.Data)
 	b = binary.AppendUvarint(b, uint64(len(n.Channels)))
 	for _, m := range n.Channels {
@@ -61,26 +74,30 @@ func (e *Event) UnmarshalBinary(data []byte) error {
 
 // AppendBinary implements encoding.BinaryAppender.
 func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
-	b = append(b, codecVersion)
+	environments := d.Address.Environment != "" || slices.ContainsFunc(d.Fallback, func(a Address) bool { return a.Environment != "" })
+	b = appendVersion(b, environments)
 	b = appendText(b, d.ID)
 	b = appendText(b, d.Tenant)
 	b = appendText(b, d.Template)
 	b = appendText(b, d.Version)
-	b = appendContent(b, d.Content)
+	b, err := appendContent(b, d.Content)
+	if err != nil {
+		return nil, err
+	}
 	b = appendText(b, d.Data)
 	b = appendText(b, d.Category)
 	b = appendText(b, d.Lane)
 	for _, s := range [...]string{d.To.User, d.To.Name, d.To.Email, d.To.Locale, d.To.Timezone} {
 		b = appendText(b, s)
 	}
-	b = appendAddress(b, &d.Address)
+	b = appendAddress(b, &d.Address, environments)
 	b = appendTime(b, d.AcceptedAt)
 	b = appendTime(b, d.ExpiresAt)
 	b = appendText(b, d.CollapseKey)
 	b = binary.AppendUvarint(b, uint64(max(d.Attempt, 0)))
 	b = binary.AppendUvarint(b, uint64(len(d.Fallback)))
 	for i := range d.Fallback {
-		b = appendAddress(b, &d.Fallback[i])
+		b = appendAddress(b, &d.Fallback[i], environments)
 	}
 	b = appendBool(b, d.Unknown)
 	b = appendBool(b, d.Alone)
@@ -123,14 +140,25 @@ func appendTime(b []byte, t time.Time) []byte {
 	return binary.AppendVarint(b, t.UnixMilli())
 }
 
-func appendAddress(b []byte, a *Address) []byte {
+func appendVersion(b []byte, environments bool) []byte {
+	if environments {
+		return append(b, codecEnvironments)
+	}
+	return append(b, codecVersion)
+}
+
+func appendAddress(b []byte, a *Address, environments bool) []byte {
 	b = appendText(b, a.Channel)
 	b = appendText(b, a.To)
 	b = appendText(b, a.App)
-	return appendText(b, a.Secret)
+	b = appendText(b, a.Secret)
+	if environments {
+		b = appendText(b, a.Environment)
+	}
+	return b
 }
 
-func appendRecipient(b []byte, to *Recipient) []byte {
+func appendRecipient(b []byte, to *Recipient, environments bool) []byte {
 	for _, s := range [...]string{to.User, to.Email, to.Name, to.Locale, to.Timezone} {
 		b = appendText(b, s)
 	}
@@ -139,6 +167,9 @@ func appendRecipient(b []byte, to *Recipient) []byte {
 		b = appendText(b, d.Platform)
 		b = appendText(b, d.Token)
 		b = appendText(b, d.App)
+		if environments {
+			b = appendText(b, d.Environment)
+		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(to.Webhooks)))
 	for _, w := range to.Webhooks {
@@ -154,11 +185,12 @@ const (
 	hasEmail
 	hasPush
 	hasAttachments // since they exist; without them an encoding is what it was before
+	hasPushOptions // the same
 )
 
-func appendContent(b []byte, c *Content) []byte {
+func appendContent(b []byte, c *Content) ([]byte, error) {
 	if c == nil {
-		return append(b, 0)
+		return append(b, 0), nil
 	}
 	parts := byte(hasContent)
 	if c.Email != nil {
@@ -169,6 +201,9 @@ func appendContent(b []byte, c *Content) []byte {
 	}
 	if c.Push != nil {
 		parts |= hasPush
+		if c.Push.Options != nil {
+			parts |= hasPushOptions
+		}
 	}
 	b = append(b, parts)
 	if m := c.Email; m != nil {
@@ -181,8 +216,15 @@ func appendContent(b []byte, c *Content) []byte {
 		b = appendText(b, p.Title)
 		b = appendText(b, p.Body)
 		b = appendText(b, p.Data)
+		if p.Options != nil { // rare, and of many fields: as JSON
+			raw, err := json.Marshal(p.Options)
+			if err != nil {
+				return nil, fmt.Errorf("encoding push options: %w", ErrEncoding)
+			}
+			b = appendText(b, raw)
+		}
 	}
-	return appendText(b, c.Webhook)
+	return appendText(b, c.Webhook), nil
 }
 
 // appendAttachments writes nothing where there are none.
@@ -207,13 +249,16 @@ type decoder struct {
 	copy string
 	at   int
 	err  error
+
+	environments bool // addresses and devices have one
 }
 
 func newDecoder(data []byte) *decoder {
 	d := &decoder{data: data, copy: string(data), at: 1}
-	if len(data) == 0 || data[0] != codecVersion {
+	if len(data) == 0 || data[0] != codecVersion && data[0] != codecEnvironments {
 		d.fail("it begins otherwise")
 	}
+	d.environments = len(data) > 0 && data[0] == codecEnvironments
 	return d
 }
 
@@ -313,12 +358,21 @@ func list[T any](d *decoder, one func() T) []T {
 }
 
 func (d *decoder) address() Address {
-	return Address{Channel: Channel(d.text()), To: d.text(), App: d.text(), Secret: d.text()}
+	return Address{Channel: Channel(d.text()), To: d.text(), App: d.text(), Secret: d.text(), Environment: d.environment()}
+}
+
+func (d *decoder) environment() Environment {
+	if !d.environments {
+		return ""
+	}
+	return Environment(d.text())
 }
 
 func (d *decoder) recipient(to *Recipient) {
 	to.User, to.Email, to.Name, to.Locale, to.Timezone = d.text(), d.text(), d.text(), d.text(), d.text()
-	to.Devices = list(d, func() Device { return Device{Platform: Platform(d.text()), Token: d.text(), App: d.text()} })
+	to.Devices = list(d, func() Device {
+		return Device{Platform: Platform(d.text()), Token: d.text(), App: d.text(), Environment: d.environment()}
+	})
 	to.Webhooks = list(d, func() Webhook { return Webhook{URL: d.text(), Secret: d.text()} })
 }
 
@@ -340,6 +394,12 @@ func (d *decoder) content() *Content {
 	}
 	if parts&hasPush != 0 {
 		c.Push = &PushContent{Title: d.text(), Body: d.text(), Data: d.bytes()}
+		if parts&hasPushOptions != 0 {
+			c.Push.Options = &PushOptions{}
+			if json.Unmarshal(d.bytes(), c.Push.Options) != nil {
+				d.fail("its push options cannot be read")
+			}
+		}
 	}
 	c.Webhook = d.bytes()
 	return c

@@ -54,6 +54,9 @@ type Person struct {
 type Address struct {
 	Channel Channel `json:"c"`
 	To      string  `json:"to"`
-	App     string  `json:"app,omitzero"`    // push: the app's topic, where it is not the channel's
+	App     string  `json:"app,omitzero"`    // push: the app's bundle id, where it is not the channel's
 	Secret  string  `json:"secret,omitzero"` // webhook: Standard Webhooks secrets, separated by spaces
+	// Environment is which of Apple's services knows the token; empty: the
+	// channel's.
+	Environment Environment `json:"env,omitzero"`
 }

@@ -54,7 +54,10 @@ func (r *Recipient) HasAddress() bool {
 type Device struct {
 	Platform Platform `json:"platform"`
 	Token    string   `json:"token"`
-	App      string   `json:"app,omitzero"` // the app's topic, where it is not the channel's
+	App      string   `json:"app,omitzero"` // the app's bundle id, where it is not the channel's
+	// Environment is which of Apple's services knows the token, where it is
+	// not the channel's.
+	Environment Environment `json:"environment,omitzero"`
 }
 
 // Webhook is one endpoint. Secret is a Standard Webhooks secret
@@ -98,7 +101,8 @@ type EmailContent struct {
 // PushContent is one push. Data is a JSON object for the app, nil when
 // there is none.
 type PushContent struct {
-	Title string         `json:"title,omitzero"`
-	Body  string         `json:"body,omitzero"`
-	Data  jsontext.Value `json:"data,omitzero"`
+	Title   string         `json:"title,omitzero"`
+	Body    string         `json:"body,omitzero"`
+	Data    jsontext.Value `json:"data,omitzero"`
+	Options *PushOptions   `json:"options,omitzero"`
 }

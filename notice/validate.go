@@ -157,9 +157,21 @@ func (p *PushContent) check(f *Faults) {
 	if p.Data != nil && p.Data.Kind() != '{' {
 		f.Add("/content/push/data", "want an object, got "+describe(p.Data))
 	}
-	if p.Title == "" && p.Body == "" && p.Data == nil {
+	if p.Data.Kind() == '{' && hasMember(p.Data, "aps") {
+		f.Add("/content/push/data/aps", "is not data of yours: say it in /content/push/options/apns")
+	}
+	if p.Options != nil {
+		p.Options.Check("/content/push/options", f)
+	}
+	if p.Title == "" && p.Body == "" && p.Data == nil && !p.hasAPS() {
 		f.Add("/content/push", "a push needs title, body or data")
 	}
+}
+
+// hasAPS reports whether the options hold a push of their own, as a live
+// activity's update does.
+func (p *PushContent) hasAPS() bool {
+	return p.Options != nil && p.Options.APNs != nil && p.Options.APNs.APS.Kind() == '{'
 }
 
 // CheckCategory says what is wrong with a category's name, with the mend;

@@ -124,6 +124,7 @@ func (d *Device) Check(at string, f *Faults) {
 	if len(d.App) > MaxName || !printable(d.App) {
 		f.Add(at+"/app", fmt.Sprintf("%q cannot be an app's topic: use its bundle id, at most %d bytes", clip(d.App), MaxName))
 	}
+	checkWord(f, at+"/environment", "environment", string(d.Environment), string(EnvironmentProduction), string(EnvironmentSandbox))
 }
 
 func checkToken(p Platform, token string) string {
@@ -135,6 +136,9 @@ func checkToken(p Platform, token string) string {
 			return "cannot be an iOS device token: give it in hex, 64 digits as a rule"
 		}
 	case PlatformAndroid:
+		if IsTopic(token) {
+			return checkTopic(token)
+		}
 		if !printable(token) || strings.ContainsAny(token, " \"\\") {
 			return "cannot be an FCM registration token: it has spaces, quotes or control characters"
 		}

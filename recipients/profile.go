@@ -47,6 +47,9 @@ type Device struct {
 	Platform notice.Platform `json:"platform"`
 	Token    string          `json:"token"`
 	App      string          `json:"app,omitzero"`
+	// Environment is which of Apple's services knows the token; empty: the
+	// channel's.
+	Environment notice.Environment `json:"environment,omitzero"`
 	// RegisteredAt is when the app last registered the token. What a provider
 	// says of a token from before that moment no longer holds.
 	RegisteredAt time.Time `json:"registered_at,omitzero"`
@@ -54,7 +57,7 @@ type Device struct {
 
 // Notice is the device as a notification names it.
 func (d Device) Notice() notice.Device {
-	return notice.Device{Platform: d.Platform, Token: d.Token, App: d.App}
+	return notice.Device{Platform: d.Platform, Token: d.Token, App: d.App, Environment: d.Environment}
 }
 
 // Allows reports whether the person wants a category on a channel. The most
@@ -85,7 +88,7 @@ func (p *Profile) Addresses() []notice.Address {
 	}
 	var all []notice.Address
 	for _, d := range p.Devices {
-		all = append(all, notice.Address{Channel: d.Platform.Channel(), To: d.Token, App: d.App})
+		all = append(all, notice.Address{Channel: d.Platform.Channel(), To: d.Token, App: d.App, Environment: d.Environment})
 	}
 	if p.Email != "" {
 		all = append(all, notice.Address{Channel: notice.ChannelEmail, To: p.Email})

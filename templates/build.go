@@ -168,8 +168,10 @@ func (b *builder) group(m notice.Medium, locale, from string) (g *group, transla
 	g = &group{locale: locale}
 	files := maps.Clone(b.src.locales[from])
 	b.complete(files, m, from)
-	if data, ok := b.inherited(partPushData, from); ok && m == notice.MediumPush {
-		files[partPushData] = data
+	for _, p := range [...]part{partPushData, partPushOptions} {
+		if f, ok := b.inherited(p, from); ok && m == notice.MediumPush {
+			files[p] = f
+		}
 	}
 	for p := range partCount {
 		f, ok := files[p]
@@ -183,8 +185,8 @@ func (b *builder) group(m notice.Medium, locale, from string) (g *group, transla
 	return g, translated
 }
 
-// inherited is a part of a locale or of those it falls back to: push data is
-// for the app and seldom differs by language.
+// inherited is a part of a locale or of those it falls back to: push data
+// and options are for the app and seldom differ by language.
 func (b *builder) inherited(p part, locale string) (sourceFile, bool) {
 	having := map[string]sourceFile{}
 	for l, parts := range b.src.locales {
@@ -204,7 +206,7 @@ func (b *builder) complete(files map[part]sourceFile, m notice.Medium, locale st
 		b.faults.add(at, "has an email without a subject: add email.subject.txt")
 	case m == notice.MediumEmail && !has(partHTML) && !has(partText):
 		b.faults.add(at, "has an email's subject without an email: add email.html or email.txt")
-	case m == notice.MediumPush && !has(partTitle) && !has(partBody) && locale == b.out.defaultLocale:
+	case m == notice.MediumPush && !has(partTitle) && !has(partBody) && !has(partPushOptions) && locale == b.out.defaultLocale:
 		b.faults.add(at, "has a push without a text: add push.title.txt or push.body.txt")
 	}
 }

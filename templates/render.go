@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -160,7 +161,8 @@ func (e *execution) content(m notice.Medium) (c notice.Content) {
 	case notice.MediumEmail:
 		c.Email = &notice.EmailContent{Subject: singleLine(e.text(partSubject)), HTML: e.text(partHTML), Text: e.text(partText)}
 	case notice.MediumPush:
-		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData)}
+		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData),
+			Options: e.pushOptions()}
 		if c.Push.Data != nil && c.Push.Data.Kind() != '{' {
 			e.err = Fault{File: e.group.parts[partPushData].file, What: "the result is no JSON object, which push data must be"}
 		}
@@ -210,6 +212,31 @@ func (e *execution) json(p part) jsontext.Value {
 		return nil
 	}
 	return value
+}
+
+// pushOptions runs the part that is held to what notice.PushOptions may be. A
+// fault names the options that are wrong, and not what they hold.
+func (e *execution) pushOptions() *notice.PushOptions {
+	raw := e.json(partPushOptions)
+	if raw == nil {
+		return nil
+	}
+	options := &notice.PushOptions{}
+	var faults notice.Faults
+	if err := notice.Decode(raw, options); err == nil {
+		options.Check("", &faults)
+	} else if !errors.As(err, &faults) {
+		faults.Add("", "")
+	}
+	if len(faults) > 0 {
+		var places []string
+		for _, f := range faults {
+			places = append(places, strconv.Quote(f.Pointer))
+		}
+		e.err = Fault{File: e.group.parts[partPushOptions].file,
+			What: "the result cannot be push options, at " + strings.Join(places, ", ") + ": docs/push.md lists what each may be"}
+	}
+	return options
 }
 
 // notJSON says where a result stops being JSON, without what it holds.

@@ -30,20 +30,21 @@ const (
 	partTitle
 	partBody
 	partPushData
+	partPushOptions
 	partWebhook
 	partCount
 )
 
 // partNames are the parts' file names, in the order of the constants.
 func partNames() []string {
-	return []string{"email.subject.txt", "email.html", "email.txt", "push.title.txt", "push.body.txt", "push.data.json", "webhook.json"}
+	return []string{"email.subject.txt", "email.html", "email.txt", "push.title.txt", "push.body.txt", "push.data.json", "push.options.json", "webhook.json"}
 }
 
 func (p part) medium() notice.Medium {
 	switch {
 	case p <= partText:
 		return notice.MediumEmail
-	case p <= partPushData:
+	case p <= partPushOptions:
 		return notice.MediumPush
 	}
 	return notice.MediumWebhook
