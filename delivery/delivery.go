@@ -6,6 +6,7 @@
 //	plan.go     events → deliveries
 //	direct.go   events that are one delivery → their channel's sender
 //	send.go     one delivery: render, permit, send
+//	cancel.go   what was canceled ends, wherever it waits
 //	outcome.go  results → transitions, a pure function
 //	settle.go   transitions → the queue, in batches
 //	run.go      which goroutines there are, and how they stop
@@ -92,6 +93,9 @@ type Options struct {
 	// category, the same on every attempt; empty when there is none. Nil: no
 	// delivery has one.
 	UnsubscribeLink func(*notice.Delivery) string
+	// Mandatory are the categories that an address gets although its reader has
+	// complained.
+	Mandatory []string
 	// Holds are the channels with on_unknown: hold, whoever serves them; those
 	// of Channels need not be named. Their deliveries always go by the stream.
 	Holds map[notice.Channel]bool

@@ -55,7 +55,7 @@ func (p *Pipeline) planLoop(ctx, workCtx context.Context, lane notice.Lane) {
 // tried until Redis answers; when a stop comes first, the leases run out and
 // another consumer plans them.
 func (p *Pipeline) planBatch(ctx context.Context, lane notice.Lane, leases []*queue.Lease) {
-	drafts := p.drafts(leases)
+	drafts := p.dropCanceled(p.drafts(leases))
 	var found []recipients.Found
 	err := p.persist(ctx, "looking recipients up", func() (err error) {
 		found, err = p.Directory.Lookup(ctx, queries(drafts))
@@ -255,10 +255,17 @@ func (p *Pipeline) refused(d *draft, found *recipients.Found, a notice.Address) 
 	if found.Left(a, n.Category) {
 		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: "whoever reads the address does not want " + n.Category}
 	}
-	if s, ok := found.Suppressed(a); ok {
+	if s, ok := found.Suppressed(a); ok && !p.overrides(n.Category, s) {
 		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "suppressed", Detail: s.Reason}
 	}
 	return queue.Entry{}
+}
+
+// overrides reports whether a category goes to an address in spite of its
+// suppression: who called a newsletter spam still needs the code to log in,
+// while a mailbox that does not exist gets nothing.
+func (p *Pipeline) overrides(category string, s recipients.Suppression) bool {
+	return s.Kind == recipients.KindComplaint && slices.Contains(p.Mandatory, category)
 }
 
 func failed(now time.Time, code, detail string) queue.Entry {

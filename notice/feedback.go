@@ -56,7 +56,7 @@ const mostScrubbed = 120
 // and without any address, which they like to repeat.
 func ScrubMail(words string) string {
 	var b strings.Builder
-	for word := range strings.FieldsSeq(strings.Map(printable, strings.ToValidUTF8(words, "?"))) {
+	for word := range strings.FieldsSeq(strings.Map(visible, strings.ToValidUTF8(words, "?"))) {
 		if strings.Contains(word, "@") || strings.Contains(strings.ToLower(word), "%40") {
 			word = "[address]"
 		}
@@ -71,8 +71,8 @@ func ScrubMail(words string) string {
 	return b.String()
 }
 
-// printable makes a space of what is no character to show.
-func printable(r rune) rune {
+// visible makes a space of what is no character to show.
+func visible(r rune) rune {
 	if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
 		return ' '
 	}

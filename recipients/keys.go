@@ -13,6 +13,8 @@ import (
 //	{namespace:partition}:u:<tenant>:<user>              string: the profile as JSON
 //	{namespace:partition}:s:<tenant>:<channel>:<address> string: the suppression as JSON
 //	{namespace:partition}:o:<tenant>:<address>           string: the categories that the address left, as JSON
+//	{namespace:partition}:b:<tenant>:<address>           zset: the address's soft bounces by the millisecond they happened
+//	{namespace:0}:report:<digest>                        string: a provider's report was taken in
 //	{namespace:0}:failing                                hash: endpoints that fail, by a digest: when first and last
 //
 // The partition of what is known of an address follows from its channel and
@@ -51,6 +53,15 @@ func (k keys) optOuts(tenant, address string) (partition int, key string) {
 	p := k.partition(tenant, string(notice.ChannelEmail)+":"+address)
 	return p, k.tag(p) + "o:" + escape(tenant) + ":" + address
 }
+
+// softBounces is the key of a mail address's soft bounces, in the slot of its
+// suppression. The address is one that normalise has made.
+func (k keys) softBounces(tenant, address string) string {
+	p := k.partition(tenant, string(notice.ChannelEmail)+":"+address)
+	return k.tag(p) + "b:" + escape(tenant) + ":" + address
+}
+
+func (k keys) report(digest string) string { return k.tag(0) + "report:" + digest }
 
 // failing is the key of the endpoints that do nothing but fail. There are few
 // of them and every consumer reads them all, so they are one hash in one place.

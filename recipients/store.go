@@ -26,10 +26,11 @@ var ErrNotFound = errors.New("not found")
 // goroutines and processes at once: a change is made to the profile that it was
 // worked out from, or worked out again.
 type Store struct {
-	rdb  redis.UniversalClient
-	keys keys
-	now  func() time.Time
-	swap *redis.Script
+	rdb      redis.UniversalClient
+	keys     keys
+	now      func() time.Time
+	swap     *redis.Script
+	feedback *redis.Script
 }
 
 // Option changes a Store as it is made.
@@ -41,7 +42,7 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 
 // New makes a store. partition must be the one that every room uses.
 func New(rdb redis.UniversalClient, namespace string, partition Partitioner, options ...Option) *Store {
-	s := &Store{rdb: rdb, keys: keys{namespace, partition}, now: time.Now, swap: redis.NewScript(swapLua)}
+	s := &Store{rdb: rdb, keys: keys{namespace, partition}, now: time.Now, swap: redis.NewScript(swapLua), feedback: redis.NewScript(feedbackLua)}
 	for _, o := range options {
 		o(s)
 	}

@@ -22,6 +22,7 @@ const maxReason = 256
 // Suppression says that an address is not to be written to.
 type Suppression struct {
 	Reason string    `json:"reason,omitzero"` // in the words of whoever suppressed it
+	Kind   Kind      `json:"kind,omitzero"`
 	At     time.Time `json:"at"`
 }
 

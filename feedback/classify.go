@@ -1,0 +1,64 @@
+package feedback
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/carillonhq/carillon/notice"
+)
+
+// enhanced matches an enhanced status code (RFC 3463) of a failure.
+var enhanced = regexp.MustCompile(`\b([45]\.\d{1,3}\.\d{1,3})\b`)
+
+// unknownUser matches how servers without enhanced codes say that there is no
+// such mailbox. Only what says so in as many words: an address that is
+// suppressed by mistake gets nothing any more.
+var unknownUser = regexp.MustCompile(`(?i)\b(user unknown|unknown (local )?(user|recipient|mailbox)|no such (user|mailbox|recipient|address|person)|` +
+	`(user|mailbox|recipient|address|account)( you tried to reach)? (does not|doesn't) exist|no mailbox here|(user|recipient|mailbox) not found|` +
+	`unrouteable address|invalid recipient|unknown address)\b`)
+
+// Code is the most telling enhanced status code of a failure: the report's own,
+// unless that says nothing and the words of the server say more.
+func Code(status, words string) string {
+	status = strings.TrimSpace(status)
+	if telling(status) {
+		return status
+	}
+	if found := enhanced.FindString(words); telling(found) && (status == "" || found[0] == status[0]) {
+		return found
+	}
+	if unknownUser.MatchString(words) && (status == "" || status[0] == '5') {
+		return "5.1.1"
+	}
+	return status
+}
+
+// telling reports whether a code is one, and not "other or undefined".
+func telling(code string) bool {
+	return enhanced.FindString(code) == code && code != "" && !strings.HasSuffix(code, ".0.0")
+}
+
+// Classify says what a failed mail's code means for its address. Only what
+// names the mailbox itself is hard: a refusal for policy or for what the mail
+// holds says nothing of the address, and everything else may pass.
+func Classify(code string) notice.FeedbackKind {
+	class, rest, _ := strings.Cut(code, ".")
+	switch rest {
+	case "1.7", "1.8", "1.9": // the sender's address
+		return notice.FeedbackBlocked
+	case "2.3", "3.4": // the mail is too large
+		return notice.FeedbackBlocked
+	case "2.1": // the mailbox is disabled
+		if class == "5" {
+			return notice.FeedbackHard
+		}
+	}
+	subject, _, _ := strings.Cut(rest, ".")
+	switch {
+	case subject == "6", subject == "7": // content; policy and security
+		return notice.FeedbackBlocked
+	case class == "5" && subject == "1":
+		return notice.FeedbackHard
+	}
+	return notice.FeedbackSoft
+}
