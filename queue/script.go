@@ -53,12 +53,15 @@ var buryLua string
 //go:embed cancel.lua
 var cancelLua string
 
+//go:embed feedback.lua
+var feedbackLua string
+
 //go:embed turn.lua
 var turnLua string
 
 // scripts are this room's transitions, each with its digest.
 type scripts struct {
-	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn *redis.Script
+	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback *redis.Script
 }
 
 // newScripts makes the scripts of a queue that keeps so many final states in
@@ -71,7 +74,7 @@ func newScripts(finals int) scripts {
 		claim: redis.NewScript(claimLua), admit: redis.NewScript(admitLua), plan: closes(planLua),
 		settle: closes(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
 		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), purge: redis.NewScript(purgeLua), erase: redis.NewScript(eraseLua), bury: redis.NewScript(buryLua),
-		cancel: closes(cancelLua), turn: redis.NewScript(turnLua),
+		cancel: closes(cancelLua), turn: redis.NewScript(turnLua), feedback: redis.NewScript(feedbackLua),
 	}
 }
 
