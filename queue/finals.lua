@@ -11,15 +11,15 @@ local finals = {}
 
 local function final(record)
   if FINALS == 0 then return end
-  local cut = string.find(record, '}:n:', 1, true)
-  local key = string.sub(record, 1, cut + 1) .. 'finals'
-  local ids = finals[key]
-  if not ids then ids = {}; finals[key] = ids end
-  ids[#ids + 1] = string.sub(record, cut + 4)
+  local tag = string.sub(record, 1, -23) -- without "n:" and the 20 characters
+  local ids = finals[tag]
+  if not ids then ids = {}; finals[tag] = ids end
+  ids[#ids + 1] = string.sub(record, -20)
 end
 
 local function publish()
-  for key, ids in pairs(finals) do
+  for tag, ids in pairs(finals) do
+    local key = tag .. 'finals'
     local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
     local last = #ids
     if newest[1] then last = last + tonumber(string.match(newest[1][1], '^%d+')) end

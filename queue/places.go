@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"net"
+	"strconv"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -115,15 +117,15 @@ func (q *Queue) Masters(ctx context.Context) (nodes []string, err error) {
 	if !ok {
 		return nil, nil
 	}
-	slots, err := cluster.ClusterSlots(ctx).Result()
+	shards, err := cluster.ClusterShards(ctx).Result()
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	seen := map[string]bool{}
-	for _, s := range slots {
-		if len(s.Nodes) > 0 && !seen[s.Nodes[0].Addr] {
-			seen[s.Nodes[0].Addr] = true
-			nodes = append(nodes, s.Nodes[0].Addr)
+	for _, s := range shards {
+		for _, n := range s.Nodes {
+			if n.Role == "master" && n.Health == "online" {
+				nodes = append(nodes, net.JoinHostPort(n.IP, strconv.FormatInt(n.Port, 10)))
+			}
 		}
 	}
 	return nodes, nil

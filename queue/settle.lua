@@ -33,14 +33,19 @@ local function tell(record, line)
   return false
 end
 
+-- The last line is written with the whole record: what APPEND leaves beside it to grow into, half as much
+-- again, would lie there for as long as the record is kept. A record that was lost with its server stays lost.
 local function close(record, line, life, only)
-  if not tell(record, line) then return end
-  if only ~= '1' then
-    local open = (tonumber(redis.call('GETRANGE', record, 0, 2)) or 1) - 1
-    redis.call('SETRANGE', record, 0, string.format('%03d', math.max(open, 0)))
-    if open > 0 then return end
+  local text = redis.call('GET', record)
+  if not text then return end
+  local open = 0
+  if only ~= '1' then open = math.max((tonumber(string.sub(text, 1, 3)) or 1) - 1, 0) end
+  if open > 0 then
+    redis.call('APPEND', record, line)
+    redis.call('SETRANGE', record, 0, string.format('%03d', open))
+    return
   end
-  redis.call('PEXPIRE', record, life)
+  redis.call('SET', record, '000' .. string.sub(text, 4) .. line, 'PX', life)
   final(record)
 end
 
