@@ -161,21 +161,23 @@ func (l *lanes) offer(lane int, tasks []*task) (rest []*task, freed <-chan struc
 }
 
 // stale takes back what was handed over before a time and is not begun.
-func (l *lanes) stale(before time.Time) (out []*task) {
+func (l *lanes) stale(before time.Time) []*task {
+	return l.remove(func(t *task) bool { return t.direct != nil && t.direct.at.Before(before) })
+}
+
+// remove takes back what is not begun and is as asked for.
+func (l *lanes) remove(which func(*task) bool) (out []*task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.lanes {
 		for turn := range l.lanes[i].turns {
 			at := &l.lanes[i].turns[turn]
-			if at.handed == 0 {
-				continue
-			}
 			at.waiting = slices.DeleteFunc(at.waiting, func(t *task) bool {
-				old := t.direct != nil && t.direct.at.Before(before)
-				if old {
-					out = append(out, t)
+				if !which(t) {
+					return false
 				}
-				return old
+				out = append(out, t)
+				return true
 			})
 		}
 	}

@@ -14,6 +14,9 @@ const promoteEvery = 100 * time.Millisecond
 func (p *Pipeline) promoteLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		promoted, next, err := p.Queue.Promote(ctx)
+		if failed := p.learnCancels(ctx); err == nil {
+			err = failed
+		}
 		if promoted > 0 {
 			continue // there may be more than a batch
 		}

@@ -74,7 +74,8 @@ func (p *Pipeline) startReaders(ctx, workCtx context.Context, reading *sync.Wait
 // another consumer takes it over.
 func (p *Pipeline) finisher(ctx context.Context, settle *settler) func(*queue.Settlement) {
 	return func(s *queue.Settlement) {
-		if s.Delivery != nil && s.Entry.Status.Final() {
+		s = p.notAgain(s)
+		if s.Delivery != nil && s.Delivery.Address.Channel != "" && s.Entry.Status.Final() {
 			p.metrics.ended(s.Delivery.Address.Channel, s.Entry.Status)
 		}
 		select {

@@ -138,6 +138,9 @@ var errPanic = fmt.Errorf("an internal fault, see the log")
 
 // beforeSend settles what must not be sent now; nil when it may go.
 func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *queue.Settlement {
+	if s.p.Queue.Canceled(d.ID) {
+		return canceled(l, d, now)
+	}
 	if !d.ExpiresAt.IsZero() && !now.Before(d.ExpiresAt) {
 		return &queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: now, Status: notice.StatusExpired, Attempt: d.Attempt,
 			Detail: "expires_at passed before it could be sent"}}

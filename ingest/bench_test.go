@@ -28,8 +28,10 @@ func (noQueue) AdmitAll(_ context.Context, as []queue.Admission) []queue.Admitte
 func (noQueue) Record(context.Context, string, string) (queue.Record, error) {
 	return queue.Record{}, queue.ErrNotFound
 }
-func (noQueue) Cancel(context.Context, string, string) (int, error) { return 0, queue.ErrNotFound }
-func (noQueue) Pressure(string, notice.Lane) (time.Duration, bool)  { return 0, false }
+func (noQueue) Cancel(context.Context, string, string) (queue.Cancellation, error) {
+	return queue.Cancellation{}, queue.ErrNotFound
+}
+func (noQueue) Pressure(string, notice.Lane) (time.Duration, bool) { return 0, false }
 
 const benchBody = `{"template":"order-shipped","to":{"user":"u42","email":"ada@example.com","name":"Ada","locale":"de","timezone":"Europe/Berlin"},
  "data":{"order":"A-1","items":["tea","milk","sugar"]},"channels":["push","email"],"route":"all","category":"shipping","priority":"normal",

@@ -35,11 +35,11 @@ type fakeQueue struct {
 	keys     map[string]queue.Admission
 	ids      map[string]string // key → id
 	records  map[string]queue.Record
-	fail     error                                           // of every call
-	failUser string                                          // of admissions for this user alone
-	full     map[notice.Lane]time.Duration                   // lanes that are full
-	hook     func(context.Context)                           // called by Admit and AdmitAll
-	cancel   func(tenant, id string) (canceled int, e error) // nil: ErrNotFound
+	fail     error                                               // of every call
+	failUser string                                              // of admissions for this user alone
+	full     map[notice.Lane]time.Duration                       // lanes that are full
+	hook     func(context.Context)                               // called by Admit and AdmitAll
+	cancel   func(tenant, id string) (queue.Cancellation, error) // nil: ErrNotFound
 }
 
 func newFakeQueue(t *testing.T, clock func() time.Time) *fakeQueue {
@@ -117,9 +117,9 @@ func (q *fakeQueue) Record(_ context.Context, tenant, id string) (queue.Record, 
 	return rec, nil
 }
 
-func (q *fakeQueue) Cancel(_ context.Context, tenant, id string) (int, error) {
+func (q *fakeQueue) Cancel(_ context.Context, tenant, id string) (queue.Cancellation, error) {
 	if q.cancel == nil {
-		return 0, queue.ErrNotFound
+		return queue.Cancellation{}, queue.ErrNotFound
 	}
 	return q.cancel(tenant, id)
 }

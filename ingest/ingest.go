@@ -30,8 +30,8 @@ type Queue interface {
 	// AdmitAll is Admit for a batch: one result an admission, in order, each
 	// with an Err of its own.
 	AdmitAll(ctx context.Context, as []queue.Admission) []queue.Admitted
-	Record(ctx context.Context, tenant, id string) (queue.Record, error) // queue.ErrNotFound
-	Cancel(ctx context.Context, tenant, id string) (int, error)          // queue.ErrNotFound, queue.ErrFinished
+	Record(ctx context.Context, tenant, id string) (queue.Record, error)       // queue.ErrNotFound
+	Cancel(ctx context.Context, tenant, id string) (queue.Cancellation, error) // queue.ErrNotFound, queue.ErrFinished
 	// Pressure reports whether the lane is full, and when it may be tried
 	// again. It is asked on every request, so it must not wait.
 	Pressure(tenant string, lane notice.Lane) (retryAfter time.Duration, full bool)

@@ -439,22 +439,23 @@ func TestTheStatusOfANotificationIsTheSumOfItsDeliveries(t *testing.T) {
 func TestCancelingAnswersWhatWasLeft(t *testing.T) {
 	f := start(t, nil)
 	id := "3-0123456789abcdefghij"
-	f.queue.cancel = func(tenant, got string) (int, error) {
+	f.queue.cancel = func(tenant, got string) (queue.Cancellation, error) {
 		if tenant != "acme" || got != id {
-			return 0, queue.ErrNotFound
+			return queue.Cancellation{}, queue.ErrNotFound
 		}
-		return 2, nil
+		return queue.Cancellation{Canceled: []string{id + "-1", id + "-3"}, TooLate: []string{id + "-2"}}, nil
 	}
 	var got struct {
 		ID, Status string
 		Canceled   int
+		Deliveries []struct{ ID, Status string }
 	}
 	f.call("DELETE", "/v1/notifications/"+id, "").into(t, 200, &got)
-	if got.ID != id || got.Status != "canceled" || got.Canceled != 2 {
+	if got.ID != id || got.Status != "canceled" || got.Canceled != 2 || fmt.Sprint(got.Deliveries) != fmt.Sprintf("[{%[1]s-1 canceled} {%[1]s-3 canceled} {%[1]s-2 too_late}]", id) {
 		t.Errorf("got %+v", got)
 	}
 	f.call("DELETE", "/v1/notifications/"+id, "", "Authorization", "Bearer "+otherKey).wantProblem(t, 404, "not-found")
-	f.queue.cancel = func(string, string) (int, error) { return 0, queue.ErrFinished }
+	f.queue.cancel = func(string, string) (queue.Cancellation, error) { return queue.Cancellation{}, queue.ErrFinished }
 	f.call("DELETE", "/v1/notifications/"+id, "").wantProblem(t, 409, "nothing-to-cancel")
 }
 

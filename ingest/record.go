@@ -72,13 +72,31 @@ func (s *server) deleteNotification(w http.ResponseWriter, r *http.Request, who 
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, cancelAnswer{ID: id, Status: notice.StatusCanceled, Canceled: canceled})
+	return writeJSON(w, http.StatusOK, cancelAnswerOf(id, canceled))
 }
 
+// cancelAnswer says what will not be sent, and what it was too late for.
 type cancelAnswer struct {
-	ID       string        `json:"id"`
-	Status   notice.Status `json:"status"`
-	Canceled int           `json:"canceled"` // deliveries, or 1 for a notification that had none yet
+	ID         string             `json:"id"`
+	Status     notice.Status      `json:"status"`
+	Canceled   int                `json:"canceled"` // deliveries, or 1 for a notification that had none yet
+	Deliveries []canceledDelivery `json:"deliveries"`
+}
+
+type canceledDelivery struct {
+	ID     string `json:"id"`     // the notification's own when it had no delivery yet
+	Status string `json:"status"` // canceled or too_late
+}
+
+func cancelAnswerOf(id string, c queue.Cancellation) cancelAnswer {
+	a := cancelAnswer{ID: id, Status: notice.StatusCanceled, Canceled: len(c.Canceled)}
+	for _, d := range c.Canceled {
+		a.Deliveries = append(a.Deliveries, canceledDelivery{d, string(notice.StatusCanceled)})
+	}
+	for _, d := range c.TooLate {
+		a.Deliveries = append(a.Deliveries, canceledDelivery{d, "too_late"})
+	}
+	return a
 }
 
 // notificationID is the path's id. What cannot be an id is as unknown as one

@@ -120,6 +120,12 @@ func (d *Delivery) UnmarshalBinary(data []byte) error {
 	return r.end()
 }
 
+// EncodedID is the id that an encoded Event or Delivery begins with; empty when
+// payload begins with none. It is all that is read.
+func EncodedID(payload []byte) string {
+	return newDecoder(payload).text()
+}
+
 func appendText[S ~string | ~[]byte](b []byte, s S) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)

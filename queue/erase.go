@@ -228,7 +228,7 @@ func (q *Queue) erasePage(ctx context.Context, p int, keys []string, people []pe
 		if err != nil {
 			return nil, err
 		}
-		left, err := q.cancelErased(ctx, p, r)
+		left, err := q.cancelErased(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -251,14 +251,14 @@ func erasedRecord(p int, keys []string, row any) (Record, error) {
 	return parseRecord(strconv.Itoa(p)+"-"+key[strings.LastIndexByte(key, ':')+1:], text)
 }
 
-// cancelErased cancels what is parked of an erased person's notification, and
+// cancelErased cancels what nobody holds of an erased person's notification, and
 // reports whether something of it is on its way still.
-func (q *Queue) cancelErased(ctx context.Context, p int, r Record) (left bool, err error) {
+func (q *Queue) cancelErased(ctx context.Context, r Record) (left bool, err error) {
 	if !r.Open() {
 		return false, nil
 	}
-	canceled, err := q.cancel(ctx, p, r, "its recipient was erased")
-	return canceled < max(r.openDeliveries(), 1), err
+	parts, err := q.cancel(ctx, r, "its recipient was erased")
+	return len(parts.TooLate) > 0, err
 }
 
 // eraseDead deletes a person's dead letters: to redrive one would be to write

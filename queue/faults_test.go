@@ -126,8 +126,8 @@ func TestCancelingWhatWasRedrivenClosesItsRecord(t *testing.T) {
 		l = w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
 	}
 	w.settle(&queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: w.clock.Now().Add(time.Hour), Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusRetrying}})
-	if n, err := w.Cancel(t.Context(), "acme", ev.ID); n != 1 || err != nil {
-		t.Fatalf("canceled %d, %v", n, err)
+	if c, err := w.Cancel(t.Context(), "acme", ev.ID); len(c.Canceled) != 1 || err != nil {
+		t.Fatalf("canceled %v, %v", c, err)
 	}
 	for _, key := range w.keys("*:n:*") {
 		if ttl := w.rdb.PTTL(t.Context(), key).Val(); ttl > 26*time.Hour {

@@ -27,6 +27,8 @@ import (
 //	{ns:p}:dead:{channel}      zset     dead letters' ids by the millisecond they died; its length is their number
 //	{ns:p}:erasures            zset     people to be erased by the millisecond they are looked at next
 //	{ns:p}:deadletters          hash     id → the dead letter
+//	{ns:p}:canceled             zset     notifications that were canceled with something on a stream, by the number of their cancel
+//	{ns:p}:cancels              string   how many cancels that was
 //	{ns:p}:barrier              string   empty; written so that there is something to WAIT for
 type keys struct {
 	namespace  string
@@ -65,6 +67,8 @@ func streamSuffix(stage string, lane notice.Lane, turn int) string {
 func (k keys) later(p int) string    { return k.tag(p) + "later" }
 func (k keys) parked(p int) string   { return k.tag(p) + "parked" }
 func (k keys) erasures(p int) string { return k.tag(p) + "erasures" }
+func (k keys) canceled(p int) string { return k.tag(p) + "canceled" }
+func (k keys) cancels(p int) string  { return k.tag(p) + "cancels" }
 func (k keys) finals(p int) string   { return k.tag(p) + "finals" }
 func (k keys) dead(p int, c notice.Channel) string {
 	return k.tag(p) + "dead:" + string(c)

@@ -29,23 +29,24 @@ const keyLife = 24 * time.Hour
 
 // Queue is the queue of one namespace. It is safe for concurrent use.
 type Queue struct {
-	rdb     redis.UniversalClient // commands that answer at once
-	readers redis.UniversalClient // reads that block
-	cluster bool                  // a script's keys must be of one slot
-	cfg     config.Queue
-	keys    keys
-	scripts scripts
-	now     func() time.Time
-	streams []stream
-	was     []keys // earlier layouts: see Repartition
-	closing context.CancelFunc
-	gate    sync.RWMutex // held for reading by what hands an admission over
-	closed  bool         // behind gate: nobody commits any more
-	running sync.WaitGroup
-	admits  chan *admission
-	backlog backlog
-	turns   turns
-	state   atomic.Pointer[error] // why the queue cannot be used; nil: it can
+	rdb      redis.UniversalClient // commands that answer at once
+	readers  redis.UniversalClient // reads that block
+	cluster  bool                  // a script's keys must be of one slot
+	cfg      config.Queue
+	keys     keys
+	scripts  scripts
+	now      func() time.Time
+	streams  []stream
+	was      []keys // earlier layouts: see Repartition
+	closing  context.CancelFunc
+	gate     sync.RWMutex // held for reading by what hands an admission over
+	closed   bool         // behind gate: nobody commits any more
+	running  sync.WaitGroup
+	admits   chan *admission
+	backlog  backlog
+	turns    turns
+	canceled *canceled
+	state    atomic.Pointer[error] // why the queue cannot be used; nil: it can
 }
 
 // stream is one stream of one partition.
@@ -80,6 +81,7 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		o(q)
 	}
 	q.learnLayout(ctx)
+	q.canceled = newCanceled(q.cfg.Partitions)
 	for p := range q.cfg.Partitions {
 		for _, stage := range stages() {
 			for _, lane := range notice.Lanes() {

@@ -215,6 +215,8 @@ func (w *world) record(id string) queue.Record {
 	return r
 }
 
+func entry(w *world, s notice.Status) queue.Entry { return queue.Entry{At: w.clock.Now(), Status: s} }
+
 func TestAnAcceptedNotificationIsOnRecordAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		n := notification("ada")
@@ -634,8 +636,8 @@ func TestCancelingEndsWhatIsParked(t *testing.T) {
 		n := notification("ada")
 		n.SendAt = w.clock.Now().Add(time.Hour)
 		got := w.admit(queue.Admission{Tenant: "acme", Notification: n})
-		if c, err := w.Cancel(t.Context(), "acme", got.ID); c != 1 || err != nil {
-			t.Fatalf("canceled %d, %v", c, err)
+		if c, err := w.Cancel(t.Context(), "acme", got.ID); len(c.Canceled) != 1 || err != nil {
+			t.Fatalf("canceled %v, %v", c, err)
 		}
 		w.clock.Advance(2 * time.Hour)
 		if p, _, _ := w.Promote(t.Context()); p != 0 {
@@ -649,6 +651,102 @@ func TestCancelingEndsWhatIsParked(t *testing.T) {
 			t.Errorf("canceled twice: %v", err)
 		}
 		w.nothingWithoutTTL()
+	})
+}
+
+// TestCancelingEndsWhatNobodyHasRead is about an event and about deliveries:
+// the record says so at once, and who reads them later knows.
+func TestCancelingEndsWhatNobodyHasRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		got := w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+		if c, err := w.Cancel(t.Context(), "acme", got.ID); err != nil || !slices.Equal(c.Canceled, []string{got.ID}) || len(c.TooLate) != 0 {
+			t.Fatalf("canceled %+v, %v", c, err)
+		}
+		if r := w.record(got.ID); r.Open() || len(r.Timeline) != 1 || r.Timeline[0].Status != notice.StatusCanceled {
+			t.Fatalf("before anybody read it: %+v", r)
+		}
+		if _, err := w.Cancel(t.Context(), "acme", got.ID); !errors.Is(err, queue.ErrFinished) {
+			t.Errorf("canceled twice: %v", err)
+		}
+		leases, events := w.leaseEvents(1)
+		if !w.Canceled(events[0].ID) || w.Canceled(notice.NewID(0, w.clock.Now())) {
+			t.Fatal("its reader does not know, or knows of more")
+		}
+		w.settle(queue.CanceledEvent(leases[0], events[0], entry(w, notice.StatusCanceled)))
+		if r := w.record(got.ID); len(r.Timeline) != 1 {
+			t.Errorf("told twice: %+v", r.Timeline)
+		}
+		w.nothingWithoutTTL()
+		w.noneCanceled()
+	})
+}
+
+func TestCancelingEndsDeliveriesThatNobodyHasReadAndSaysWhichSomebodyHolds(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+		leases, events := w.leaseEvents(1)
+		id := events[0].ID
+		mail := deliveryOf(events[0], 3)
+		mail.Address.Channel = notice.ChannelEmail
+		if err := w.Plan(t.Context(), []*queue.Planned{{Lease: leases[0], Event: events[0], Deliveries: []queue.PlannedDelivery{
+			{Delivery: deliveryOf(events[0], 1)},
+			{Delivery: deliveryOf(events[0], 2), Due: w.clock.Now().Add(time.Hour), Why: entry(w, notice.StatusDeferred)}, {Delivery: mail}}}}); err != nil {
+			t.Fatal(err)
+		}
+		l := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
+		held := deliveryOf(events[0], 1)
+		c, err := w.Cancel(t.Context(), "acme", id)
+		slices.Sort(c.Canceled)
+		if err != nil || !slices.Equal(c.Canceled, []string{id + "-2", id + "-3"}) || !slices.Equal(c.TooLate, []string{id + "-1"}) {
+			t.Fatalf("canceled %+v, %v", c, err)
+		}
+		if known, err := w.LearnCancels(t.Context()); err != nil || !known || !w.Canceled(held.ID) {
+			t.Fatalf("who holds a part does not learn of it: %v, %v", known, err)
+		}
+		w.settle(&queue.Settlement{Lease: l, Delivery: &held, Entry: entry(w, notice.StatusDelivered)})
+		m := w.lease(w.DeliveryReader("c1", notice.ChannelEmail, notice.LaneNormal), 1)[0]
+		w.settle(&queue.Settlement{Kind: queue.Cancel, Lease: m, Delivery: &mail, Entry: entry(w, notice.StatusCanceled)})
+		var ended []notice.Status
+		for _, d := range w.record(id).Deliveries {
+			ended = append(ended, d.Status)
+		}
+		if !slices.Equal(ended, []notice.Status{notice.StatusDelivered, notice.StatusCanceled, notice.StatusCanceled}) {
+			t.Errorf("ended as %v", ended)
+		}
+		w.nothingWithoutTTL()
+		w.noneCanceled()
+	})
+}
+
+// noneCanceled checks that the canceled are forgotten once all of them is over.
+func (w *world) noneCanceled() {
+	w.t.Helper()
+	if left := w.keys("*}:canceled"); len(left) > 0 {
+		w.t.Errorf("still among the canceled: %v", left)
+	}
+}
+
+// A consumer knew of cancels by their number, and did not see that a server
+// which had lost its data began to count again.
+func TestCancelsAreLearnedAfterTheServerLostItsData(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		for range 3 {
+			if _, err := w.Cancel(t.Context(), "acme", w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")}).ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.leaseEvents(3)
+		for _, key := range w.keys("*") {
+			w.rdb.Del(t.Context(), key)
+		}
+		_, _ = w.EventReader("c1", notice.LaneNormal).Read(t.Context(), 1) // makes the groups again
+		got := w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+		if _, err := w.Cancel(t.Context(), "acme", got.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, events := w.leaseEvents(1); !w.Canceled(events[0].ID) {
+			t.Error("its reader does not know that it was canceled")
+		}
 	})
 }
 

@@ -76,6 +76,7 @@ type Reader struct {
 	byKey    map[string]*source
 	reads    int
 	gave     [Turns]int // the read at which a turn gave something last; 0: never
+	made     time.Time  // when, by the clock that Redis measures by
 	next     int        // whose turn it is: the slot, and for Reclaim the turn
 }
 
@@ -90,7 +91,7 @@ func (q *Queue) DeliveryReader(consumer string, c notice.Channel, lane notice.La
 }
 
 func (q *Queue) newReader(consumer, stage string, lane notice.Lane) *Reader {
-	r := &Reader{q: q, consumer: consumer, byKey: map[string]*source{}}
+	r := &Reader{q: q, consumer: consumer, made: time.Now(), byKey: map[string]*source{}}
 	for i := range q.streams {
 		s := &source{stream: &q.streams[i]}
 		if s.stage != stage || s.lane != lane {
@@ -135,8 +136,11 @@ func (r *Reader) Read(ctx context.Context, room int) ([]*Lease, error) {
 // ReadTurns is Read with room for each turn by itself.
 func (r *Reader) ReadTurns(ctx context.Context, room Room) ([]*Lease, error) {
 	r.reads++
-	if hot := r.hotAsks(room); len(hot) > 0 && r.reads%allEvery != 0 {
-		if out := r.read(ctx, hot, ">", -1); len(out) > 0 {
+	if asks := r.hotAsks(room); len(asks) > 0 {
+		if r.reads%allEvery == 0 {
+			asks = append(asks, r.coldAsks(room)...)
+		}
+		if out := r.read(ctx, asks, ">", -1); len(out) > 0 {
 			return out, r.fault(ctx)
 		}
 	}
@@ -166,6 +170,26 @@ func (r *Reader) hotAsks(room Room) (asks []ask) {
 		}
 		for i := range hot {
 			asks = append(asks, ask{hot[i : i+1], count})
+		}
+	}
+	return asks
+}
+
+// coldAsks asks the other streams that there is room for.
+func (r *Reader) coldAsks(room Room) (asks []ask) {
+	least, _ := leastRoom(room)
+	for _, slot := range r.slots {
+		if slot.away(r.q.now()) && len(r.slots) > 1 {
+			continue
+		}
+		var cold []*source
+		for _, s := range slot.sources {
+			if !s.hot && room[s.turn] > 0 {
+				cold = append(cold, s)
+			}
+		}
+		if len(cold) > 0 {
+			asks = append(asks, ask{cold, max(1, least/r.q.cfg.Partitions)})
 		}
 	}
 	return asks
@@ -240,14 +264,55 @@ func leastRoom(room Room) (least int, wait time.Duration) {
 // Own returns everything that this consumer holds by the server's account. It
 // may be more than the consumer knows of: when the reply to a Read is lost, the
 // entries are leased all the same.
+//
+// A process before this one may have had the same name: what it held, it may
+// have sent. What this one leased, and never saw, it cannot have.
 func (r *Reader) Own(ctx context.Context) ([]*Lease, error) {
 	var out []*Lease
 	for _, slot := range r.slots {
-		if !slot.away(r.q.now()) || len(r.slots) == 1 {
-			out = append(out, r.read(ctx, []ask{{slot.sources, ownMost}}, "0", -1)...)
+		if slot.away(r.q.now()) && len(r.slots) > 1 {
+			continue
+		}
+		lost, err := r.lostBefore(ctx, slot.sources)
+		if err != nil {
+			slot.failed, slot.err = r.q.now(), fmt.Errorf("looking for leases of %s: %w", r.consumer, err)
+			continue
+		}
+		for _, l := range r.read(ctx, []ask{{slot.sources, ownMost}}, "0", -1) {
+			l.Lost = lost[l.Place()]
+			out = append(out, l)
 		}
 	}
 	return out, r.fault(ctx)
+}
+
+// lostBefore counts, for what is leased in this consumer's name, the leases
+// that somebody may have sent under: all those from before this Reader, and
+// each but the last since. Reading it would make it look as if it were leased
+// now.
+func (r *Reader) lostBefore(ctx context.Context, sources []*source) (map[Place]int, error) {
+	pipe := r.q.rdb.Pipeline()
+	asked := make([]*redis.XPendingExtCmd, len(sources))
+	for i, s := range sources {
+		asked[i] = pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: group, Start: "-", End: "+", Count: ownMost, Consumer: r.consumer})
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	age := time.Since(r.made)
+	lost := map[Place]int{}
+	for i, s := range sources {
+		for _, held := range asked[i].Val() {
+			n := int(held.RetryCount)
+			if held.Idle <= age {
+				n--
+			}
+			if n > 0 {
+				lost[Place{s.key, held.ID}] = n
+			}
+		}
+	}
+	return lost, nil
 }
 
 // read reads entries that nobody holds (from ">"), or those that this consumer
@@ -256,19 +321,7 @@ func (r *Reader) Own(ctx context.Context) ([]*Lease, error) {
 func (r *Reader) read(ctx context.Context, asks []ask, from string, block time.Duration) (out []*Lease) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+max(block, 0))
 	defer cancel()
-	replies := make([]*redis.XStreamSliceCmd, len(asks))
-	var err error
-	if len(asks) == 1 {
-		replies[0] = r.q.readers.XReadGroup(ctx, r.args(asks[0], from, block))
-	} else {
-		pipe, scratch := r.q.readers.Pipeline(), r.q.readers.Pipeline()
-		for i, a := range asks {
-			replies[i] = scratch.XReadGroup(ctx, r.args(a, from, block))
-			_ = pipe.Process(ctx, once{replies[i]}) // queued; Exec has the error
-		}
-		cmds, failed := pipe.Exec(ctx)
-		err = unattributed(failed, cmds)
-	}
+	replies, err := r.exchange(ctx, asks, from, block)
 	now := r.q.now()
 	for i, a := range asks {
 		found, failed := replies[i].Result()
@@ -281,6 +334,53 @@ func (r *Reader) read(ctx context.Context, asks []ask, from string, block time.D
 		out = append(out, r.leases(a, found, now)...)
 	}
 	return out
+}
+
+// exchange sends the reads, and learns of the cancels that came before them.
+// Without the latter nothing of what was read may be worked: the error is of
+// all reads, and what they leased is for Own to find.
+func (r *Reader) exchange(ctx context.Context, asks []ask, from string, block time.Duration) (replies []*redis.XStreamSliceCmd, err error) {
+	pipe, scratch := r.q.readers.Pipeline(), r.q.readers.Pipeline()
+	replies = make([]*redis.XStreamSliceCmd, len(asks))
+	for i, a := range asks {
+		replies[i] = scratch.XReadGroup(ctx, r.args(a, from, block))
+		_ = pipe.Process(ctx, once{replies[i]}) // queued; Exec has the error
+	}
+	if r.q.cluster {
+		cmds, failed := pipe.Exec(ctx)
+		if err = unattributed(failed, cmds); err == nil && slices.ContainsFunc(replies, hasEntries) {
+			err = r.learnCancelsOf(ctx, asks)
+		}
+		return replies, err
+	}
+	numbers := r.q.cancelNumbers(ctx, pipe)
+	cmds, failed := pipe.Exec(ctx)
+	if err = unattributed(failed, cmds); err == nil && slices.ContainsFunc(replies, hasEntries) {
+		err = r.q.learnNumbers(ctx, numbers)
+	}
+	return replies, err
+}
+
+func hasEntries(reply *redis.XStreamSliceCmd) bool { return len(reply.Val()) > 0 }
+
+// learnCancelsOf learns of the cancels in the partitions of what was asked.
+func (r *Reader) learnCancelsOf(ctx context.Context, asks []ask) error {
+	known := map[int]bool{}
+	for _, a := range asks {
+		p := a.sources[0].partition
+		if known[p] {
+			continue
+		}
+		known[p] = true
+		number, err := r.q.rdb.Get(ctx, r.q.keys.cancels(p)).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		if err := r.q.learnCancels(ctx, p, number); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // once is a command that is not sent again by itself when its connection fails,
@@ -339,6 +439,11 @@ func (r *Reader) Reclaim(ctx context.Context, room int) ([]*Lease, error) {
 		out = append(out, r.reclaimTurn(ctx, sources, room-len(out))...)
 		if len(out) >= room {
 			break
+		}
+	}
+	if len(out) > 0 {
+		if _, err := r.q.LearnCancels(ctx); err != nil {
+			return nil, err // Own finds what is leased now
 		}
 	}
 	return out, r.fault(ctx)

@@ -23,6 +23,7 @@ import (
 //	A <accepted, ms> <tenant> <user> <template> <category> <lane> <send_at, ms> <expires_at, ms>
 //	<kind> <ordinal> <ms since accepted> <attempt> <code> <detail> <provider id> <until, ms since accepted>
 //	P <ordinal> <ms since accepted> <channel> <address>          the delivery was planned
+//	b <ordinal> <ms since accepted> - <code> <detail>            what was said of it after it had gone out
 //
 // Fields are separated by tabs, numbers are in base 36, trailing empty fields
 // are left out. The kind of a line is the first letter that statusLetters
@@ -76,11 +77,7 @@ func appendPlanned(b []byte, ordinal int, since time.Duration, a notice.Address)
 // the notification itself.
 func appendEntry(b []byte, ordinal int, acceptedAt time.Time, e Entry) []byte {
 	b = append(b, statusLetters[e.Status], '\t')
-	if ordinal == whole {
-		b = append(b, '-')
-	} else {
-		b = strconv.AppendInt(b, int64(ordinal), 10)
-	}
+	b = append(b, ordinalText(ordinal)...)
 	b = appendNumber(b, e.At.Sub(acceptedAt).Milliseconds())
 	b = appendField(b, optionalInt(e.Attempt))
 	b = appendField(b, shorten(e.Code, longestCode))
@@ -90,6 +87,13 @@ func appendEntry(b []byte, ordinal int, acceptedAt time.Time, e Entry) []byte {
 		b = appendField(b, base36(e.Until.Sub(acceptedAt).Milliseconds()))
 	}
 	return endLine(b)
+}
+
+func ordinalText(ordinal int) string {
+	if ordinal == whole {
+		return "-"
+	}
+	return strconv.Itoa(ordinal)
 }
 
 // appendField adds one field, on one line and in UTF-8 whatever it came in: a
@@ -198,7 +202,7 @@ func (q *Queue) Record(ctx context.Context, tenant, id string) (Record, error) {
 // parseRecord folds a record's lines into what they say. A line that makes no
 // sense is an error: a record is written by nobody else.
 func parseRecord(id, raw string) (Record, error) {
-	r := Record{ID: id}
+	r := Record{ID: id, length: len(raw)}
 	if len(raw) < 3 {
 		return r, fmt.Errorf("record %s: too short", id)
 	}
@@ -230,6 +234,9 @@ func (p *recordParser) line(r *Record, f []string) error {
 		d.Timeline = append(d.Timeline, Entry{At: p.since(r, f[2]), Status: notice.StatusQueued})
 	case f[1] == "-":
 		r.Timeline = append(r.Timeline, p.entry(r, f))
+	case f[0] == string(feedbackLetter):
+		d := p.delivery(r, f[1])
+		d.Timeline = append(d.Timeline, Entry{At: p.since(r, f[2]), Status: d.Status, Code: f[4], Detail: f[5]})
 	default:
 		d := p.delivery(r, f[1])
 		e := p.entry(r, f)
@@ -301,13 +308,4 @@ func (r Record) Open() bool {
 		return !slices.ContainsFunc(r.Timeline, func(e Entry) bool { return e.Status.Final() })
 	}
 	return slices.ContainsFunc(r.Deliveries, func(d DeliveryRecord) bool { return !d.Status.Final() })
-}
-
-func (r Record) openDeliveries() (n int) {
-	for _, d := range r.Deliveries {
-		if !d.Status.Final() {
-			n++
-		}
-	}
-	return n
 }

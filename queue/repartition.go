@@ -205,6 +205,7 @@ func (r *repartition) empty(ctx context.Context, p int) (bool, error) {
 		for _, key := range found {
 			switch suffix := key[len(tag):]; {
 			case suffix == "finals": // an archive that wants them has had its time
+			case suffix == "canceled", suffix == "cancels": // of what is on the streams
 			case isStream(suffix):
 				lengths = append(lengths, pipe.XLen(ctx, key))
 			default:

@@ -21,13 +21,14 @@ const (
 	Next                   // failed, and the next address of its fallback chain starts
 	Requeue                // handed back as it was, at once: the consumer stops
 	Unreadable             // given up because its payload makes no sense, kept as a dead letter
+	Cancel                 // not sent, because its notification was canceled
 )
 
 // Settlement is what became of one leased delivery.
 type Settlement struct {
 	Kind     Kind
 	Lease    *Lease
-	Delivery *notice.Delivery // as it goes on; nil for Requeue and Unreadable
+	Delivery *notice.Delivery // as it goes on; nil for Requeue and Unreadable. Cancel of an event: see CanceledEvent
 	Entry    Entry            // the decision, for the timeline
 	Due      time.Time        // Later
 	Reason   string           // Bury: a short word to filter by
@@ -35,6 +36,12 @@ type Settlement struct {
 	// event, at that time, and ends its only delivery in one, which has never
 	// been on a stream. Not for Next.
 	Planned time.Time
+}
+
+// CanceledEvent is the Cancel of an event that was leased and is not planned.
+func CanceledEvent(l *Lease, ev *notice.Event, e Entry) *Settlement {
+	return &Settlement{Kind: Cancel, Lease: l, Entry: e,
+		Delivery: &notice.Delivery{ID: ev.ID, AcceptedAt: ev.AcceptedAt, Keyed: ev.Keyed, Alone: true}}
 }
 
 // Settle ends the leases of a batch, one script for each slot, in one
@@ -71,9 +78,14 @@ func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time)
 	life := q.recordLife(d.Keyed, d.AcceptedAt, now).Milliseconds()
 	switch s.Kind {
 	case Done:
+		if q.Canceled(d.ID) {
+			return q.addCanceled(c, p, s, life, "") // it was too late for it
+		}
 		head("done")
 		c.add(life, flag(d.Alone))
 		return nil
+	case Cancel:
+		return q.addCanceled(c, p, s, life, "\nc\t"+ordinalText(ordinal)+"\t")
 	case Later:
 		head("later")
 		return q.addLater(c, p, s, now)
@@ -84,6 +96,17 @@ func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time)
 		return q.addNext(c, p, s, now)
 	}
 	return fmt.Errorf("settling %s: unknown kind %d", d.ID, s.Kind)
+}
+
+// addCanceled ends a delivery, or an event, of a notification that was
+// canceled. The record has its line already when the cancel found that nobody
+// held it; told is how such a line begins, and empty when there can be none.
+func (q *Queue) addCanceled(c *batchCall, p int, s *Settlement, life int64, told string) error {
+	d := s.Delivery
+	_, notification, ordinal, _ := notice.SplitID(d.ID)
+	c.add("canceled", c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), s.lines(ordinal),
+		life, flag(d.Alone), told, c.key(q.keys.canceled(p)), markOf(d.ID))
+	return nil
 }
 
 // lines are what the notification's record gets.

@@ -11,11 +11,13 @@
 --            index of the parked ids by due time (zset), index of the parked payloads (hash)
 --   dead     id, dead letter, time in unix ms, index of the dead letters by time (zset),
 --            index of the dead letters (hash), record's life in ms
+--   canceled record's life in ms, 1 when it is the notification's only delivery, how its line begins when the
+--            record has it already (empty: it has not), index of the canceled (zset), the notification as that names it
 --   requeue  payload: goes back to its stream as it was
 --   unreadable  as dead, up to the indices: it has no record
 -- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
 --           consumer while we wanted it sent again (nothing is done then).
-local width = {done = 2, next = 3, later = 7, dead = 6, requeue = 1, unreadable = 5}
+local width = {done = 2, next = 3, later = 7, dead = 6, canceled = 5, requeue = 1, unreadable = 5}
 local out, acks = {}, {}
 
 -- Without its group nobody holds the entry: the group that is made next reads it again. An error here
@@ -33,20 +35,27 @@ local function tell(record, line)
   return false
 end
 
--- The last line is written with the whole record: what APPEND leaves beside it to grow into, half as much
--- again, would lie there for as long as the record is kept. A record that was lost with its server stays lost.
-local function close(record, line, life, only)
-  local text = redis.call('GET', record)
-  if not text then return end
-  local open = 0
-  if only ~= '1' then open = math.max((tonumber(string.sub(text, 1, 3)) or 1) - 1, 0) end
-  if open > 0 then
-    redis.call('APPEND', record, line)
-    redis.call('SETRANGE', record, 0, string.format('%03d', open))
-    return
+-- One delivery less is open. Returns true when none is.
+local function shut(record, life, only)
+  if only ~= '1' then
+    local open = (tonumber(redis.call('GETRANGE', record, 0, 2)) or 1) - 1
+    redis.call('SETRANGE', record, 0, string.format('%03d', math.max(open, 0)))
+    if open > 0 then return false end
   end
-  redis.call('SET', record, '000' .. string.sub(text, 4) .. line, 'PX', life)
+  redis.call('PEXPIRE', record, life)
   final(record)
+  return true
+end
+
+local function close(record, line, life, only)
+  if tell(record, line) then shut(record, life, only) end
+end
+
+-- The last of a canceled notification to end takes it off the canceled.
+local function cancel(record, line, x)
+  local told = ARGV[x + 2] ~= '' and string.find(redis.call('GET', record) or '', ARGV[x + 2], 1, true)
+  if (told or tell(record, line)) and not shut(record, ARGV[x], ARGV[x + 1]) then return end
+  redis.call('ZREM', KEYS[tonumber(ARGV[x + 3])], ARGV[x + 4])
 end
 
 local function park(x)
@@ -71,7 +80,7 @@ while a <= #ARGV do
   local record, line = KEYS[tonumber(ARGV[a + 3])], ARGV[a + 4]
   local x = a + 5
   -- A final outcome counts whoever saw it; what sends again must still hold the lease.
-  local mine = (kind == 'done' or kind == 'dead' or kind == 'unreadable' or owned(stream, entry)) and redis.call('XDEL', stream, entry) == 1
+  local mine = (kind == 'done' or kind == 'dead' or kind == 'canceled' or kind == 'unreadable' or owned(stream, entry)) and redis.call('XDEL', stream, entry) == 1
   if mine then
     if kind == 'done' then
       close(record, line, ARGV[x], ARGV[x + 1])
@@ -88,6 +97,8 @@ while a <= #ARGV do
       close(record, line, ARGV[x + 5], '0')
     elseif kind == 'unreadable' then
       bury(x)
+    elseif kind == 'canceled' then
+      cancel(record, line, x)
     elseif kind == 'requeue' then
       redis.call('XADD', stream, '*', 'd', ARGV[x])
     end

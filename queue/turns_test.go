@@ -166,7 +166,6 @@ func (w *world) second() (*queue.Lease, *notice.Delivery) {
 }
 
 func TestADeliveryStaysInItsTenantsTurn(t *testing.T) {
-	entry := func(w *world, s notice.Status) queue.Entry { return queue.Entry{At: w.clock.Now(), Status: s} }
 	tests := []struct {
 		name string
 		to   notice.Channel

@@ -56,6 +56,8 @@ type Record struct {
 	ExpiresAt  time.Time // zero: never
 	Timeline   []Entry   // of the notification itself: accepted, planned
 	Deliveries []DeliveryRecord
+
+	length int // of the string that it was read from
 }
 
 // DeliveryRecord is one delivery's part of a Record.
