@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 )
 
 const ellipsis = '…'
@@ -15,14 +17,16 @@ const ellipsis = '…'
 func Shorten(s string, most int, cost func(rune) int) string {
 	room := most - cost(ellipsis)
 	used, cut := 0, 0
-	var seen cluster
-	for i, r := range s {
-		if seen.breaksBefore(r) && used <= room {
-			cut = i
+	for rest, state := s, -1; rest != ""; {
+		var cluster string
+		cluster, rest, _, state = uniseg.FirstGraphemeClusterInString(rest, state)
+		for _, r := range cluster {
+			if used += cost(r); used > most {
+				return marked(s[:cut])
+			}
 		}
-		seen.add(r)
-		if used += cost(r); used > most {
-			return marked(s[:cut])
+		if used <= room {
+			cut = len(s) - len(rest)
 		}
 	}
 	return s
@@ -49,54 +53,4 @@ func JSONCost(r rune) int {
 		return 6
 	}
 	return utf8.RuneLen(r)
-}
-
-// cluster is what must be known of the runes before a place to tell whether a
-// character may end there: the rules of UAX #29 that matter to messages,
-// without its tables.
-type cluster struct {
-	last  rune
-	flags int // regional indicators in a row before the place
-}
-
-func (c *cluster) add(r rune) {
-	c.last = r
-	if regional(r) {
-		c.flags++
-		return
-	}
-	c.flags = 0
-}
-
-func (c *cluster) breaksBefore(r rune) bool {
-	switch {
-	case c.last == '\u200d', extends(r), c.last == '\r' && r == '\n':
-		return false
-	case regional(r):
-		return c.flags%2 == 0
-	}
-	return !hangulJoins(c.last, r)
-}
-
-// extends reports whether r belongs to the character before it: an accent, a
-// variation selector, a joiner, a skin tone or a tag.
-func extends(r rune) bool {
-	return r >= 0x300 && (unicode.Is(unicode.M, r) || r == '\u200d' ||
-		r >= 0x1F3FB && r <= 0x1F3FF || r >= 0xE0020 && r <= 0xE007F)
-}
-
-func regional(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
-
-// hangulJoins reports whether two conjoining jamo make one syllable: anything
-// after a leading consonant or a vowel, and a final consonant after any.
-func hangulJoins(before, r rune) bool {
-	const lead, vowel, final, end = 0x1100, 0x1160, 0x11A8, 0x1200
-	switch {
-	case r < lead || r >= end && (r < 0xAC00 || r > 0xD7A3):
-		return false
-	case before >= lead && before < vowel:
-		return r < final || r >= end
-	}
-	syllable := before >= 0xAC00 && before <= 0xD7A3 || before >= vowel && before < end
-	return syllable && r >= vowel && r < end
 }

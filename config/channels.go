@@ -47,7 +47,9 @@ type Email struct {
 	SMTP                   SMTP     `yaml:"smtp" doc:"the relay, where there is one"`
 	Relays                 []Relay  `yaml:"relays" doc:"several relays in place of smtp: mails are shared out by weight, and a relay that fails is passed over until it is back"`
 	From                   string   `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
-	ReturnPath             string   `yaml:"return_path" doc:"the envelope's sender, where bounces go: {id} becomes the delivery's id, as bounce+{id}@acme.example; the address of from when empty"`
+	ReturnPath             string   `yaml:"return_path" doc:"the envelope's sender, where bounces go: {verp} becomes a token that carillon bounces understands, as bounce+{verp}@bounces.acme.example, and {id} the delivery's id alone; the address of from when empty"`
+	ReturnPathKey          Secret   `yaml:"return_path_key" doc:"what {verp} is authenticated with, at least 16 bytes; the keys of unsubscribe links when empty"`
+	ReturnPathKeyPrevious  Secret   `yaml:"return_path_key_previous" doc:"the return_path_key before, whose mails are still understood when they come back"`
 	DKIM                   *DKIM    `yaml:"dkim" doc:"signing"`
 	DKIMSecond             *DKIM    `yaml:"dkim_second" doc:"a second signature beside dkim's: the other selector while keys are changed, or Ed25519 beside RSA"`
 	UnsubscribeURL         string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links, where ingest's /u is reached from outside; no links when empty"`
@@ -90,6 +92,17 @@ func (c *Email) UnsubscribeKeys() (keys []Secret) {
 		}
 	}
 	return keys
+}
+
+// ReturnPathKeys are what {verp} is authenticated with, and then what it may
+// have been: return_path_key and the one before, or else UnsubscribeKeys.
+func (c *Email) ReturnPathKeys() (keys []Secret) {
+	for _, k := range []Secret{c.ReturnPathKey, c.ReturnPathKeyPrevious} {
+		if k.Reveal() != "" {
+			keys = append(keys, k)
+		}
+	}
+	return append(keys, c.UnsubscribeKeys()...)
 }
 
 // TLSMode is how a connection to a relay is encrypted.
@@ -139,24 +152,48 @@ type DKIM struct {
 	Key      Secret `yaml:"key" doc:"the private key, PEM: RSA or Ed25519" required:"true" want:"the private key, as file:dkim.pem"`
 }
 
-// APNs is Apple's push service with token authentication.
+// APNs is Apple's push service.
 type APNs struct {
-	Limits      `yaml:",inline"`
-	Host        string   `yaml:"host" doc:"the service's URL" default:"https://api.push.apple.com" required:"true" want:"https://api.push.apple.com, or https://api.sandbox.push.apple.com for development builds"`
-	Key         Secret   `yaml:"key" doc:"the .p8 signing key" required:"true" want:"the .p8 file that Apple gave, as file:AuthKey.p8"`
-	KeyID       string   `yaml:"key_id" doc:"the key's id, 10 characters" required:"true" pattern:"^[A-Z0-9]{10}$" want:"10 capital letters and digits, as Apple lists it"`
-	TeamID      string   `yaml:"team_id" doc:"the team's id, 10 characters" required:"true" pattern:"^[A-Z0-9]{10}$" want:"10 capital letters and digits, as Apple lists it"`
-	Topic       string   `yaml:"topic" doc:"the app's bundle id" required:"true" want:"the app's bundle id, as com.acme.app"`
-	CAFile      string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
-	Connections int      `yaml:"connections" doc:"kept HTTP/2 connections" default:"2" min:"1" max:"1000"`
-	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
+	Limits         `yaml:",inline"`
+	Host           string `yaml:"host" doc:"the production service's URL" default:"https://api.push.apple.com" required:"true" want:"https://api.push.apple.com, or https://api.sandbox.push.apple.com for development builds"`
+	SandboxHost    string `yaml:"sandbox_host" doc:"the service's URL for devices of environment sandbox; Apple's when empty, or host where that is not Apple's"`
+	APNsCredential `yaml:",inline"`
+	Topic          string    `yaml:"topic" doc:"the app's bundle id" required:"true" want:"the app's bundle id, as com.acme.app"`
+	Apps           []APNsApp `yaml:"apps" doc:"further apps; a device whose app is none of them, nor topic, is refused. When empty, a device's app is its topic"`
+	CAFile         string    `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
+	Connections    int       `yaml:"connections" doc:"kept HTTP/2 connections, for each credential and service" default:"2" min:"1" max:"1000"`
+	Timeout        Duration  `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
+}
+
+// APNsCredential is how Apple knows a sender: a signing key with its ids, or a
+// certificate.
+type APNsCredential struct {
+	Key                 Secret `yaml:"key" doc:"the .p8 signing key"`
+	KeyID               string `yaml:"key_id" doc:"the key's id, 10 characters" pattern:"^[A-Z0-9]{10}$" want:"10 capital letters and digits, as Apple lists it"`
+	TeamID              string `yaml:"team_id" doc:"the team's id, 10 characters" pattern:"^[A-Z0-9]{10}$" want:"10 capital letters and digits, as Apple lists it"`
+	Certificate         string `yaml:"certificate" doc:"in place of a key: file of a push certificate with its private key, .p12 or PEM" path:"file"`
+	CertificatePassword Secret `yaml:"certificate_password" doc:"the password of a .p12 file"`
+}
+
+// APNsApp is one of several apps. Without a credential of its own it is sent to
+// with the channel's.
+type APNsApp struct {
+	App            string `yaml:"app" doc:"what devices of the app have as their app" required:"true" want:"the app's bundle id, as com.acme.app"`
+	Topic          string `yaml:"topic" doc:"the app's bundle id; app when empty"`
+	APNsCredential `yaml:",inline"`
+}
+
+// IsZero reports whether there is no credential at all.
+func (c APNsCredential) IsZero() bool {
+	return c.Key.Reveal() == "" && c.KeyID == "" && c.TeamID == "" && c.Certificate == "" && c.CertificatePassword.Reveal() == ""
 }
 
 // FCM is Firebase Cloud Messaging, HTTP v1.
 type FCM struct {
 	Limits      `yaml:",inline"`
 	Project     string   `yaml:"project" doc:"the Firebase project" required:"true" pattern:"^[A-Za-z0-9.:-]+$" want:"the Firebase project's id, as acme-1a2b3"`
-	Credentials Secret   `yaml:"credentials" doc:"the service account's JSON"`
+	Credentials Secret   `yaml:"credentials" doc:"the JSON of a service account, or of workload identity federation; when empty, what GOOGLE_APPLICATION_CREDENTIALS names, or the machine's own"`
+	DryRun      bool     `yaml:"dry_run" doc:"have FCM check every message and deliver none"`
 	Endpoint    string   `yaml:"endpoint" doc:"a local stand-in's URL, for which no credentials are needed"`
 	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
 }
@@ -281,10 +318,40 @@ func (c *Email) checkReturnPath(r *rules) {
 	if c.ReturnPath == "" {
 		return
 	}
+	for at, key := range map[string]Secret{"return_path_key": c.ReturnPathKey, "return_path_key_previous": c.ReturnPathKeyPrevious} {
+		if n := len(key.Reveal()); n > 0 && n < minKey {
+			r.fault("channels.email."+at, "", fmt.Sprintf("has %d bytes, want %d or more: make one with openssl rand -hex 32", n, minKey))
+		}
+	}
+	if strings.Contains(c.ReturnPath, "{verp}") {
+		c.checkVERP(r)
+		return
+	}
 	sample := strings.ReplaceAll(c.ReturnPath, "{id}", "0-06h0fb55798unvn7agmd-1")
 	addr, err := mail.ParseAddress(sample)
 	if err != nil || addr.String() != "<"+sample+">" {
 		r.fault("channels.email.return_path", c.ReturnPath, "is no mail address: write it as bounces@acme.example, or bounce+{id}@acme.example")
+	}
+}
+
+// longestVERP is the most characters that {verp} becomes: an id of a partition
+// below 10,000 and of one of 99 deliveries, and the tags behind it.
+const longestVERP = 4 + 1 + 20 + 1 + 2 + 1 + 23
+
+// checkVERP tries the pattern with a token in its place.
+func (c *Email) checkVERP(r *rules) {
+	const key = "channels.email.return_path"
+	sample := strings.Replace(c.ReturnPath, "{verp}", strings.Repeat("0", longestVERP), 1)
+	addr, err := mail.ParseAddress(sample)
+	local, _, _ := strings.Cut(sample, "@")
+	const mostLocal = 64 // RFC 5321 §4.5.3.1.1
+	switch {
+	case err != nil || addr.String() != "<"+sample+">" || strings.ContainsAny(sample, "{}"):
+		r.fault(key, c.ReturnPath, "is no mail address: write it as bounce+{verp}@bounces.acme.example")
+	case len(local) > mostLocal:
+		r.fault(key, c.ReturnPath, fmt.Sprintf("leaves {verp} too little room before the @: want at most %d characters beside it", mostLocal-longestVERP))
+	case len(c.ReturnPathKeys()) == 0:
+		r.fault("channels.email.return_path_key", "", "is missing beside {verp} in return_path: set it to what openssl rand -hex 32 prints")
 	}
 }
 
@@ -356,8 +423,39 @@ func (c *SMTP) checkLogin(r *rules, at string) {
 }
 
 func (c *APNs) check(r *rules) {
-	r.checkURL("channels.apns.host", c.Host, "https")
-	checkKey(r, "channels.apns.key", c.Key, isP256PKCS8, "is no P-256 private key in PKCS #8: use the .p8 file as Apple gave it, as file:AuthKey.p8")
+	const at = "channels.apns"
+	r.checkURL(at+".host", c.Host, "https")
+	if c.SandboxHost != "" {
+		r.checkURL(at+".sandbox_host", c.SandboxHost, "https")
+	}
+	c.APNsCredential.check(r, at)
+	seen := map[string]bool{c.Topic: true}
+	for i := range c.Apps {
+		app, key := &c.Apps[i], fmt.Sprintf("%s.apps[%d]", at, i)
+		if !app.APNsCredential.IsZero() {
+			app.APNsCredential.check(r, key)
+		}
+		if app.App != "" && seen[app.App] {
+			r.fault(key+".app", app.App, "is there already, as topic or among apps: keep one of them")
+		}
+		seen[app.App] = true
+	}
+}
+
+// check wants a whole key or a certificate.
+func (c *APNsCredential) check(r *rules, at string) {
+	key := c.Key.Reveal() != ""
+	switch {
+	case key && c.Certificate != "":
+		r.fault(at+".certificate", c.Certificate, "stands beside key: keep one of them")
+	case !key && c.Certificate == "":
+		r.fault(at+".key", "", "is missing: want the .p8 file that Apple gave, as file:AuthKey.p8, or certificate")
+	case key && c.KeyID == "":
+		r.fault(at+".key_id", "", "is missing beside key: want 10 capital letters and digits, as Apple lists it")
+	case key && c.TeamID == "":
+		r.fault(at+".team_id", "", "is missing beside key: want 10 capital letters and digits, as Apple lists it")
+	}
+	checkKey(r, at+".key", c.Key, isP256PKCS8, "is no P-256 private key in PKCS #8: use the .p8 file as Apple gave it, as file:AuthKey.p8")
 }
 
 func (c *FCM) check(r *rules) {
@@ -365,10 +463,7 @@ func (c *FCM) check(r *rules) {
 		r.checkURL("channels.fcm.endpoint", c.Endpoint, "https", "http")
 		return
 	}
-	if c.Credentials.Reveal() == "" {
-		r.fault("channels.fcm.credentials", "", "is missing: want the service account's JSON, as file:service-account.json, or endpoint for a local stand-in")
-	}
-	checkKey(r, "channels.fcm.credentials", c.Credentials, isServiceAccount, "is no service account's JSON: download it from the Firebase console, under service accounts")
+	checkKey(r, "channels.fcm.credentials", c.Credentials, isServiceAccount, "is no JSON of Google's credentials: download a service account's from the Firebase console, or make a configuration of workload identity federation with gcloud")
 }
 
 func (c *WebPush) check(r *rules) {

@@ -14,6 +14,7 @@ import (
 //	{namespace:partition}:c:<rule>:<tenant>:<user>   ZSET of a user's deliveries under a cap: id → ms at which it goes
 //	{namespace:channel}:consumers                    ZSET of a channel's consumers: name → ms of the last beat, by Redis's clock
 //	{namespace:channel}:heard                        ZSET of the same: name → ms of the beat whose answer it goes by
+//	{namespace:issued}:<team>/<key>                  string: when a provider token was issued, unix seconds
 
 // Partitioner tells which partition holds what belongs to a user. The same
 // function must serve every room, or a user's state falls apart.
@@ -32,6 +33,9 @@ func (k keys) consumers(c notice.Channel) []string {
 	tag := "{" + k.namespace + ":" + string(c) + "}:"
 	return []string{tag + "consumers", tag + "heard"}
 }
+
+// issued is the key of the moment at which a signing key's token was issued.
+func (k keys) issued(key string) string { return "{" + k.namespace + ":issued}:" + key }
 
 // escape keeps the colon that ends a tenant from being mistaken for one
 // inside it: tenant "a:b" with user "c" is not tenant "a" with user "b:c".

@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 		New: func(t *testing.T, at channelstest.Target) channels.Adapter {
 			a, err := New(config.APNs{
 				Host: at.URL, CAFile: at.CAFile, Timeout: config.Duration(at.Timeout),
-				Key: config.NewSecret(key), KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ", Topic: "com.acme.app", Connections: 2,
+				APNsCredential: config.APNsCredential{Key: config.NewSecret(key), KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ"}, Topic: "com.acme.app", Connections: 2,
 			}, WithRedialAfter(10*time.Millisecond))
 			if err != nil {
 				t.Fatal(err)

@@ -29,7 +29,8 @@ var errRefused = errors.New("the server gave the request back unprocessed")
 // anything was written.
 type exchange struct {
 	pool   *pool
-	bearer string
+	bearer string // empty: the connection's certificate speaks
+	now    bool   // the push is for this moment only, which the client library cannot say
 
 	status int // 0: no answer
 	header http.Header
@@ -38,7 +39,12 @@ type exchange struct {
 
 // RoundTrip sends the request under the exchange's token.
 func (e *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
-	req.Header.Set("Authorization", "bearer "+e.bearer)
+	if e.bearer != "" {
+		req.Header.Set("Authorization", "bearer "+e.bearer)
+	}
+	if e.now {
+		req.Header.Set("Apns-Expiration", "0")
+	}
 	resp, err := e.try(req)
 	if err != nil {
 		return nil, err

@@ -140,13 +140,13 @@ func TestAConnectionThatIsClosedBeforeItsFirstRequestIsReplaced(t *testing.T) {
 	cfg := section(t, "https://"+s.Addr().String(), s.cert)
 	cfg.Connections = 1
 	a := newAdapter(t, cfg)
-	l, err := a.pool.take(t.Context())
+	l, err := poolOf(a).take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.conn.Close()
 	l.conn.Release()
-	a.pool.give(l, false, false)
+	poolOf(a).give(l, false, false)
 	wants(t, send(t, a, message()), channels.Sent, "200")
 	if n := s.conns.Load(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
@@ -170,7 +170,7 @@ func TestAGOAWAYDrainsTheOldConnectionAndOpensANewOne(t *testing.T) {
 	old := make(chan channels.Result, 1)
 	go func() { old <- send(t, a, message()) }()
 	p := <-held
-	waitFor(t, func() bool { return a.pool.slots[0].conn.Available() == 0 })
+	waitFor(t, func() bool { return poolOf(a).slots[0].conn.Available() == 0 })
 	wants(t, send(t, a, message()), channels.Sent, "200")
 	if n := s.conns.Load(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
@@ -205,7 +205,7 @@ func TestTheServersLimitIsObeyedWhenItRises(t *testing.T) {
 	})
 	a := s.adapter(t, 1)
 	wants(t, send(t, a, message()), channels.Sent, "200")
-	waitFor(t, func() bool { return a.pool.slots[0].conn.Available() == 4 })
+	waitFor(t, func() bool { return poolOf(a).slots[0].conn.Available() == 4 })
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { send(t, a, message()) })
@@ -246,7 +246,7 @@ func TestAFailedDialIsToldToEveryWaitingRequestAndRests(t *testing.T) {
 	a := newAdapter(t, section(t, "https://127.0.0.1:1", newApple(t, 1, nil).Certificate()),
 		WithClock(func() time.Time { return now }), WithRedialAfter(time.Hour),
 		WithDialer(blockedDialer(&dials, release)))
-	a.pool.slots = a.pool.slots[:1]
+	poolOf(a).slots = poolOf(a).slots[:1]
 	results := make(chan channels.Result, 5)
 	for range 5 {
 		go func() { results <- send(t, a, message()) }()

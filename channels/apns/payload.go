@@ -10,16 +10,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxPayload is the most bytes of a payload ("Generating a remote
-// notification").
-const maxPayload = 4096
-
 // payload is the body of one push, taken apart.
 type payload struct {
+	kind        notice.PushType
+	priority    int // 0: the kind's
 	title, body string
 	custom      []member // beside aps
-	aps         []member // what the sender's "aps" adds
-	alert       []member // what its "alert" adds
+	aps         []member // what the options add to it
+	alert       []member // what their alert adds
+	silence     bool     // no sound, not even the default
 }
 
 type member struct {
@@ -28,26 +27,76 @@ type member struct {
 }
 
 // newPayload reads the content. The members of Data stand at the top level of
-// the payload, beside aps, where apps look for them. A member "aps" extends
-// ours (badge, thread-id, mutable-content; sound and interruption-level in
-// place of ours) and its "alert" extends our alert (subtitle, loc-key), in
-// which title and body stay the content's.
+// the payload, beside aps, where apps look for them; none of them is aps.
 func newPayload(c *notice.PushContent) (*payload, error) {
 	p := &payload{title: c.Title, body: c.Body}
-	all, err := members(c.Data, "data")
-	if err != nil {
+	var err error
+	if p.custom, err = members(c.Data, "data"); err != nil {
 		return nil, err
 	}
-	var aps jsontext.Value
-	p.custom, aps = split(all, "aps")
-	all, err = members(aps, "data.aps")
-	if err != nil {
-		return nil, err
+	if _, aps := split(p.custom, "aps"); aps != nil {
+		return nil, errors.New("data.aps: is not data: say it in the push options of apns")
 	}
-	var alert jsontext.Value
-	p.aps, alert = split(all, "alert")
-	p.alert, err = members(alert, "data.aps.alert")
+	if c.Options != nil && c.Options.APNs != nil {
+		err = p.options(c.Options.APNs)
+	}
+	if p.kind == "" {
+		p.kind = notice.PushAlert
+		if p.silent() {
+			p.kind = notice.PushBackground
+		}
+	}
 	return p, err
+}
+
+// options takes over what the options say.
+func (p *payload) options(o *notice.APNsOptions) error {
+	p.kind, p.priority = o.PushType, o.Priority
+	all, err := members(o.APS, "options.apns.aps")
+	if err != nil {
+		return err
+	}
+	rest, alert := split(all, "alert")
+	if p.alert, err = members(alert, "options.apns.aps.alert"); err != nil {
+		return err
+	}
+	if o.Badge != nil {
+		p.add("badge", jsontext.Int(int64(*o.Badge)))
+	}
+	if o.RelevanceScore != nil {
+		p.add("relevance-score", jsontext.Float(*o.RelevanceScore))
+	}
+	for _, text := range [...][2]string{{"thread-id", o.ThreadID}, {"category", o.Category}, {"interruption-level", o.InterruptionLevel},
+		{"target-content-id", o.TargetContentID}, {"filter-criteria", o.FilterCriteria}} {
+		if text[1] != "" {
+			p.add(text[0], jsontext.String(text[1]))
+		}
+	}
+	if o.MutableContent {
+		p.add("mutable-content", jsontext.Int(1))
+	}
+	if o.ContentAvailable {
+		p.add("content-available", jsontext.Int(1))
+	}
+	p.silence = o.Sound.Kind() == 'n'
+	if len(o.Sound) > 0 && !p.silence {
+		p.aps = append(p.aps, member{"sound", o.Sound})
+	}
+	p.aps = append(p.aps, rest...)
+	return nil
+}
+
+// add adds a member of aps.
+func (p *payload) add(name string, t jsontext.Token) {
+	p.aps = append(p.aps, member{name, jsontext.Value(tokenText(t))})
+}
+
+func tokenText(t jsontext.Token) []byte {
+	if t.Kind() != '"' {
+		return []byte(t.String())
+	}
+	raw, _ := jsontext.AppendQuote(nil, t.String()) // an error says that it is not UTF-8, which was replaced
+	return raw
 }
 
 // silent reports whether nothing is to be shown: the push then only wakes the
@@ -56,21 +105,23 @@ func (p *payload) silent() bool {
 	return p.title == "" && p.body == "" && len(p.alert) == 0
 }
 
-// encode writes the payload in at most maxPayload bytes, shortening the body
-// when that is what it takes.
+// encode writes the payload in the bytes that its kind may have, shortening the
+// body when that is what it takes.
 func (p *payload) encode() ([]byte, error) {
+	most := kindOf(p.kind).payload
 	raw, err := p.write(p.body)
-	if err != nil || len(raw) <= maxPayload {
+	if err != nil || len(raw) <= most {
 		return raw, err
 	}
 	rest := len(raw)
 	for _, r := range p.body {
 		rest -= channels.JSONCost(r)
 	}
-	if rest > maxPayload {
-		return nil, fmt.Errorf("the title and data take %d bytes and a payload %d at most: shorten them", rest, maxPayload)
+	short := channels.Shorten(p.body, most-rest, channels.JSONCost)
+	if short == "" { // a push without its text is another push
+		return nil, fmt.Errorf("without the body the payload takes %d bytes, and %d at most with it: shorten title and data", rest, most)
 	}
-	return p.write(channels.Shorten(p.body, maxPayload-rest, channels.JSONCost))
+	return p.write(short)
 }
 
 // write encodes the payload with the given body. It escapes as encoding/json
@@ -83,28 +134,33 @@ func (p *payload) write(body string) ([]byte, error) {
 		jsontext.EscapeForHTML(true), jsontext.EscapeForJS(true),
 		jsontext.AllowInvalidUTF8(true))}
 	w.begin()
-	w.name("aps")
-	p.writeAPS(&w, body)
+	if kindOf(p.kind).always || !p.silent() || len(p.aps) > 0 {
+		w.name("aps")
+		p.writeAPS(&w, body)
+	}
 	w.members(p.custom)
 	w.end()
 	if w.err != nil {
-		return nil, errors.New("the push's data cannot be written as JSON")
+		return nil, errors.New("the push's data or options cannot be written as JSON")
 	}
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
 func (p *payload) writeAPS(w *writer, body string) {
 	w.begin()
-	if p.silent() {
-		w.unless(p.aps, "content-available", "1")
-	} else {
+	if !p.silent() {
 		w.name("alert")
 		w.begin()
 		w.text("title", p.title)
 		w.text("body", body)
 		w.members(without(without(p.alert, "title", p.title), "body", p.body))
 		w.end()
-		w.unless(p.aps, "sound", `"default"`)
+		if p.kind == notice.PushAlert && !p.silence {
+			w.unless(p.aps, member{"sound", jsontext.Value(`"default"`)})
+		}
+	}
+	if own := kindOf(p.kind).fallback; own.name != "" {
+		w.unless(p.aps, own)
 	}
 	w.members(p.aps)
 	w.end()
@@ -148,14 +204,13 @@ func (w *writer) members(list []member) {
 }
 
 // unless writes a default that the list does not set itself.
-func (w *writer) unless(list []member, name, raw string) {
+func (w *writer) unless(list []member, ours member) {
 	for _, m := range list {
-		if m.name == name {
+		if m.name == ours.name {
 			return
 		}
 	}
-	w.name(name)
-	w.value(jsontext.Value(raw))
+	w.members([]member{ours})
 }
 
 // members takes an object apart; no value has none.

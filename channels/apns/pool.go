@@ -67,6 +67,17 @@ func newPool(size int, now func() time.Time, rest time.Duration, dial func(conte
 	}
 }
 
+// warm begins to dial every connection that there is not yet.
+func (p *pool) warm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for at := range p.slots {
+		if p.slots[at].conn == nil && !p.closed {
+			p.connect(at, &waiting{})
+		}
+	}
+}
+
 // lease is one stream's worth of a connection. Its RoundTrip is to be called
 // once, and then give.
 type lease struct {

@@ -303,7 +303,7 @@ func TestAFreshConnectionCarriesOnePushUntilItsFirstAnswer(t *testing.T) {
 	srv := newApple(t, 100, nil)
 	cfg := section(t, srv.URL, srv.Certificate())
 	cfg.Connections = 1
-	p := newAdapter(t, cfg).pool
+	p := poolOf(newAdapter(t, cfg))
 	first, err := p.take(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func caFile(t testing.TB, cert *x509.Certificate) string {
 func section(t testing.TB, host string, cert *x509.Certificate) config.APNs {
 	key, _ := newKey(t)
 	return config.APNs{
-		Host: host, Key: config.NewSecret(key), KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ",
+		Host: host, APNsCredential: config.APNsCredential{Key: config.NewSecret(key), KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ"},
 		Topic: "com.acme.app", CAFile: caFile(t, cert), Connections: 2,
 		Timeout: config.Duration(5 * time.Second),
 	}
@@ -154,4 +154,9 @@ func unreachable(t *testing.T) string {
 	}
 	defer l.Close()
 	return "https://" + l.Addr().String()
+}
+
+// poolOf is the pool of the one service that most tests speak to.
+func poolOf(a *Adapter) *pool {
+	return a.apps[""].account.services[notice.EnvironmentProduction].pool
 }

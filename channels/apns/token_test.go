@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
 )
 
 // clock is a settable clock.
@@ -41,7 +42,7 @@ func tokenFrom(t *testing.T, pem string, c *clock) *provider {
 
 func bearer(t *testing.T, p *provider) string {
 	t.Helper()
-	b, err := p.bearer()
+	b, err := p.bearer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +109,14 @@ func TestATokenThatAppleCallsExpiredIsRenewedOnceAndNeverTooOften(t *testing.T) 
 	c := newClock(time.Date(2026, 11, 3, 12, 25, 0, 0, time.UTC))
 	p := tokenFrom(t, pem, c)
 	old := bearer(t, p)
-	fresh, ok := p.renew(old)
+	fresh, ok := p.renew(t.Context(), old)
 	if !ok || fresh == old || !issued(t, &key.PublicKey, fresh).Equal(c.now()) {
 		t.Fatalf("renewed: %v", ok)
 	}
-	if again, ok := p.renew(old); !ok || again != fresh {
+	if again, ok := p.renew(t.Context(), old); !ok || again != fresh {
 		t.Error("a second request with the old token does not get the fresh one")
 	}
-	if _, ok := p.renew(fresh); ok {
+	if _, ok := p.renew(t.Context(), fresh); ok {
 		t.Error("the token changed twice within 20 minutes")
 	}
 	for range 19 { // past half past twelve, which would come too soon
@@ -128,7 +129,7 @@ func TestATokenThatAppleCallsExpiredIsRenewedOnceAndNeverTooOften(t *testing.T) 
 	if next := bearer(t, p); next == fresh {
 		t.Error("the renewed token is kept too long")
 	}
-	if _, ok := p.renew(bearer(t, p)); !ok {
+	if _, ok := p.renew(t.Context(), bearer(t, p)); !ok {
 		t.Error("after 20 minutes a token cannot be renewed again")
 	}
 }
@@ -183,7 +184,7 @@ func TestATokenThatStaysExpiredStopsTheChannelAfterTwoRequests(t *testing.T) {
 
 func TestSectionsThatCannotWorkAreRefusedByName(t *testing.T) {
 	pem, _ := newKey(t)
-	good := config.APNs{Key: config.NewSecret(pem), KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ"}
+	good := config.APNs{APNsCredential: config.APNsCredential{Key: config.NewSecret(pem), KeyID: "ABC123DEFG", TeamID: "DEF123GHIJ"}}
 	for name, tc := range map[string]struct {
 		change func(*config.APNs)
 		says   string
@@ -209,7 +210,12 @@ func TestSectionsThatCannotWorkAreRefusedByName(t *testing.T) {
 		})
 	}
 	a, err := New(good)
-	if err != nil || a.host != defaultHost || a.timeout != defaultTimeout || len(a.pool.slots) != defaultConnections {
-		t.Errorf("the defaults: %+v, %v", a, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := a.apps[""].account.services
+	production, sandbox := services[notice.EnvironmentProduction], services[notice.EnvironmentSandbox]
+	if production.host != defaultHost || sandbox.host != sandboxHost || a.timeout != defaultTimeout || len(production.pool.slots) != defaultConnections {
+		t.Errorf("the defaults: %+v, %+v, %v", production, sandbox, a.timeout)
 	}
 }

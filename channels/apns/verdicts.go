@@ -86,6 +86,15 @@ func table() []row {
 	}
 }
 
+// aboutTopic reports whether a reason speaks of the topic.
+func aboutTopic(reason string) bool {
+	switch reason {
+	case apns2.ReasonBadTopic, apns2.ReasonMissingTopic, apns2.ReasonTopicDisallowed, apns2.ReasonDeviceTokenNotForTopic:
+		return true
+	}
+	return false
+}
+
 // answer is what a row is found by.
 type answer struct {
 	status int

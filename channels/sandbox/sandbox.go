@@ -277,9 +277,9 @@ func (s *Sandbox) Section() config.Channels {
 			Timeout: config.Duration(30 * time.Second),
 		},
 		APNs: &config.APNs{
-			Limits: limits, Host: s.APNsURL, Key: config.NewSecret(s.APNsKey),
-			KeyID: apnsKeyID, TeamID: apnsTeamID, Topic: apnsTopic,
-			CAFile: s.CAFile, Connections: 2, Timeout: timeout,
+			Limits: limits, Host: s.APNsURL, Topic: apnsTopic,
+			APNsCredential: config.APNsCredential{Key: config.NewSecret(s.APNsKey), KeyID: apnsKeyID, TeamID: apnsTeamID},
+			CAFile:         s.CAFile, Connections: 2, Timeout: timeout,
 		},
 		FCM: &config.FCM{Limits: limits, Project: fcmProject, Endpoint: s.FCMURL, Timeout: timeout},
 		WebPush: &config.WebPush{

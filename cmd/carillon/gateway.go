@@ -17,7 +17,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/carillonhq/carillon/channels"
-	"github.com/carillonhq/carillon/channels/apns"
 	"github.com/carillonhq/carillon/channels/email"
 	"github.com/carillonhq/carillon/channels/fcm"
 	"github.com/carillonhq/carillon/channels/webpush"
@@ -226,7 +225,7 @@ func (g *gateway) adapterSpecs() (specs []adapterSpec) {
 		specs = append(specs, adapterSpec{notice.ChannelEmail, s.Limits, func() (closableAdapter, error) { return email.New(*s) }})
 	}
 	if s := c.APNs; s != nil {
-		specs = append(specs, adapterSpec{notice.ChannelAPNs, s.Limits, func() (closableAdapter, error) { return apns.New(*s) }})
+		specs = append(specs, adapterSpec{notice.ChannelAPNs, s.Limits, func() (closableAdapter, error) { return g.openAPNs(*s) }})
 	}
 	if s := c.FCM; s != nil {
 		specs = append(specs, adapterSpec{notice.ChannelFCM, s.Limits, func() (closableAdapter, error) { return fcm.New(*s) }})
