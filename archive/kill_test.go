@@ -53,6 +53,7 @@ func archiveUntilKilled(dir, addr string) error {
 	}
 	defer q.Close()
 	defer a.Close()
+	fmt.Println("ready")
 	return a.Run(context.Background(), false)
 }
 
@@ -84,7 +85,7 @@ func TestEachFinalStateIsArchivedOnceHoweverOftenTheArchiveIsKilled(t *testing.T
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 1))
 	for range kills {
-		victim(t, dir, server.Addr, time.Duration(random.IntN(120))*time.Millisecond)
+		victim(t, dir, server.Addr, time.Duration(random.IntN(100_000))*time.Microsecond)
 	}
 	close(stop)
 	flow.Wait()
@@ -113,16 +114,23 @@ func TestEachFinalStateIsArchivedOnceHoweverOftenTheArchiveIsKilled(t *testing.T
 	}
 }
 
-// victim archives for a while and is killed. It must not have ended by itself.
+// victim archives for a while, from when it has opened its folder, and is
+// killed. It must not have ended by itself.
 func victim(t *testing.T, dir, addr string, life time.Duration) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), victimDir+"="+dir, victimRedis+"="+addr)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	ready, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	// A read that fails is an archive that ended: its exit code says so.
+	_, _ = ready.Read(make([]byte, 1))
 	kill := time.AfterFunc(life, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != -1 {

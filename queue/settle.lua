@@ -47,8 +47,19 @@ local function shut(record, life, only)
   return true
 end
 
+-- The last line is written with the whole record: what APPEND leaves beside it to grow into, half as much
+-- again, would lie there for as long as the record is kept. A record that is gone stays gone.
 local function close(record, line, life, only)
-  if tell(record, line) then shut(record, life, only) end
+  local text = redis.call('GET', record)
+  if not text then return end
+  local open = only == '1' and 0 or math.max((tonumber(string.sub(text, 1, 3)) or 1) - 1, 0)
+  if open > 0 then
+    redis.call('APPEND', record, line)
+    redis.call('SETRANGE', record, 0, string.format('%03d', open))
+    return
+  end
+  redis.call('SET', record, '000' .. string.sub(text, 4) .. line, 'PX', life)
+  final(record)
 end
 
 -- The last of a canceled notification to end takes it off the canceled.
