@@ -20,6 +20,7 @@ type Config struct {
 	Templates Templates `yaml:"templates" doc:"the catalogue and its cache"`
 	Throttle  Throttle  `yaml:"throttle" doc:"what a recipient is spared"`
 	Channels  Channels  `yaml:"channels" doc:"one section a channel; a channel without its section is off"`
+	Feedback  Feedback  `yaml:"feedback" doc:"what comes back of mail: bounces and complaints"`
 	Routes    []Route   `yaml:"routes" doc:"integration events (CloudEvents) to notifications; the first match wins"`
 	Retry     Retry     `yaml:"retry" doc:"when a failed attempt is made again"`
 }

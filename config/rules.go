@@ -24,6 +24,7 @@ func (c *Config) Validate() Faults {
 	c.Auth.check(r, c.Ingest.Listen)
 	c.Throttle.check(r)
 	c.Channels.check(r)
+	c.Feedback.check(r)
 	for i := range c.Routes {
 		c.Routes[i].check(r, fmt.Sprintf("routes[%d]", i))
 	}

@@ -51,13 +51,15 @@ const (
 	ScopeSend  Scope = "send"  // accept notifications and events
 	ScopeRead  Scope = "read"  // read notifications, recipients, templates
 	ScopeAdmin Scope = "admin" // change recipients, suppressions and dead letters
+	// ScopeFeedback is for a relay that reports what became of mails.
+	ScopeFeedback Scope = "feedback"
 )
 
 // Key is one API key.
 type Key struct {
 	Tenant string  `yaml:"tenant" doc:"whose key it is: letters, digits, dots, dashes and underscores" required:"true" pattern:"^[A-Za-z0-9._-]{1,64}$" want:"1 to 64 letters, digits, dots, dashes and underscores"`
 	Key    Secret  `yaml:"key" doc:"the key itself, at least 16 bytes" required:"true" want:"at least 16 bytes that nobody guesses, as openssl rand -hex 32 prints"`
-	Scopes []Scope `yaml:"scopes" doc:"send, read, admin; all of them when empty" enum:"send,read,admin"`
+	Scopes []Scope `yaml:"scopes" doc:"send, read, admin, feedback; all of them when empty" enum:"send,read,admin,feedback"`
 	Rate   Rate    `yaml:"rate" doc:"requests the key may make, as 500/s; no limit when empty"`
 }
 

@@ -21,10 +21,10 @@ var unknownUser = regexp.MustCompile(`(?i)\b(user unknown|unknown (local )?(user
 // unless that says nothing and the words of the server say more.
 func Code(status, words string) string {
 	status = strings.TrimSpace(status)
-	if telling(status) {
+	if Telling(status) {
 		return status
 	}
-	if found := enhanced.FindString(words); telling(found) && (status == "" || found[0] == status[0]) {
+	if found := enhanced.FindString(words); Telling(found) && (status == "" || found[0] == status[0]) {
 		return found
 	}
 	if unknownUser.MatchString(words) && (status == "" || status[0] == '5') {
@@ -33,8 +33,9 @@ func Code(status, words string) string {
 	return status
 }
 
-// telling reports whether a code is one, and not "other or undefined".
-func telling(code string) bool {
+// Telling reports whether an enhanced status code says more than "other or
+// undefined".
+func Telling(code string) bool {
 	return enhanced.FindString(code) == code && code != "" && !strings.HasSuffix(code, ".0.0")
 }
 

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/feedback"
+	"github.com/carillonhq/carillon/feedback/provider"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/templates"
@@ -66,17 +68,20 @@ type Options struct {
 	Queue           Queue
 	DeadLetters     DeadLetters // nil: /v1/dead answers 404
 	Templates       Templates
-	Router          Router                  // nil: every event is ignored
-	Profiles        Profiles                // nil: /v1/recipients answers 404
-	Suppressions    Suppressions            // nil: /v1/suppressions answers 404
-	Eraser          Eraser                  // nil: erasing a person leaves the records of their notifications to expire
-	OptOuts         OptOuts                 // nil: /u answers 404
-	Wishes          Wishes                  // needed beside OptOuts
-	EnabledChannels map[notice.Channel]bool // see Acceptor
-	BodyTimeout     time.Duration           // how long a client may take to send a body; 0: 20 s
-	Registry        prometheus.Registerer   // nil: metrics are kept but not registered
-	Clock           func() time.Time        // nil: time.Now
-	Logger          *slog.Logger            // nil: slog.Default
+	Router          Router                       // nil: every event is ignored
+	Profiles        Profiles                     // nil: /v1/recipients answers 404
+	Suppressions    Suppressions                 // nil: /v1/suppressions answers 404
+	Eraser          Eraser                       // nil: erasing a person leaves the records of their notifications to expire
+	OptOuts         OptOuts                      // nil: /u answers 404
+	Wishes          Wishes                       // needed beside OptOuts
+	Feedback        *feedback.Desk               // nil: /v1/feedback answers 404
+	Providers       map[string]provider.Provider // by the last part of their path
+	Reports         Reports                      // needed beside Providers
+	EnabledChannels map[notice.Channel]bool      // see Acceptor
+	BodyTimeout     time.Duration                // how long a client may take to send a body; 0: 20 s
+	Registry        prometheus.Registerer        // nil: metrics are kept but not registered
+	Clock           func() time.Time             // nil: time.Now
+	Logger          *slog.Logger                 // nil: slog.Default
 }
 
 // New makes the API's handler. It starts no goroutine and needs no closing.
@@ -134,6 +139,9 @@ func (s *server) routes() {
 	}
 	if s.Suppressions != nil {
 		s.suppressionRoutes()
+	}
+	if s.Feedback != nil {
+		s.feedbackRoutes()
 	}
 	if s.OptOuts != nil {
 		s.unsubscribeRoutes()

@@ -28,6 +28,7 @@ const (
 	kindBadRequest   kind = "bad-request"
 	kindUnauthorized kind = "unauthorized"
 	kindForbidden    kind = "forbidden"
+	kindSignature    kind = "bad-signature"
 	kindNotFound     kind = "not-found"
 	kindMethod       kind = "method-not-allowed"
 	kindFinished     kind = "nothing-to-cancel"
@@ -61,6 +62,8 @@ func (k kind) describe() (status int, title string) {
 		return 401, "No valid API key"
 	case kindForbidden:
 		return 403, "The API key may not do this"
+	case kindSignature:
+		return 403, "The notification is not authentic"
 	case kindNotFound:
 		return 404, "Not found"
 	case kindMethod:

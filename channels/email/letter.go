@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice/verp"
 	gomail "github.com/wneessen/go-mail"
 	"golang.org/x/net/idna"
 )
@@ -23,7 +24,8 @@ var errNeedsUTF8 = errors.New("the address needs SMTPUTF8 (RFC 6531), which the 
 
 // composer makes letters of messages.
 type composer struct {
-	path   string // of the envelope: return_path's pattern, or the address of from
+	path   string     // of the envelope: return_path's pattern, or the address of from
+	verp   *verp.Keys // nil: path has no {verp}
 	from   *mail.Address
 	domain string  // of from: the right side of Message-ID
 	signer *signer // nil: mails go unsigned
@@ -42,15 +44,39 @@ func newComposer(cfg config.Email, s settings) (composer, error) {
 	c := composer{from: from, now: s.now}
 	c.domain = from.Address[strings.LastIndexByte(from.Address, '@')+1:]
 	c.path = cmp.Or(cfg.ReturnPath, from.Address)
-	if _, err := recipient(c.envelope("0")); err != nil {
+	if c.verp, err = newVERP(cfg, c.path); err != nil {
+		return composer{}, err
+	}
+	if _, err := recipient(c.envelope(channels.Message{ID: "0"}, "")); err != nil {
 		return composer{}, fmt.Errorf("return_path: %q is no mail address: write it as bounce+{id}@acme.example", cfg.ReturnPath)
 	}
 	c.signer, err = newSigner(cfg)
 	return c, err
 }
 
-// envelope is the sender of the mail with an id, to which bounces come back.
-func (c *composer) envelope(id string) string { return strings.ReplaceAll(c.path, "{id}", id) }
+// newVERP makes the keys of return paths; nil when path has none.
+func newVERP(cfg config.Email, path string) (*verp.Keys, error) {
+	if !strings.Contains(path, verp.Placeholder) {
+		return nil, nil
+	}
+	var secrets [][]byte
+	for _, key := range cfg.ReturnPathKeys() {
+		secrets = append(secrets, []byte(key.Reveal()))
+	}
+	keys, err := verp.NewKeys(secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("return_path_key: %w", err)
+	}
+	return keys, nil
+}
+
+// envelope is the sender of a message's mail, to which bounces come back.
+func (c *composer) envelope(m channels.Message, to string) string {
+	if c.verp != nil {
+		return strings.Replace(c.path, verp.Placeholder, c.verp.Token(verp.Mail{Tenant: m.Tenant, Delivery: m.ID, Address: to}), 1)
+	}
+	return strings.ReplaceAll(c.path, "{id}", m.ID)
+}
 
 // letter is one mail that was checked, before it is written out: how its text
 // is encoded depends on the relay.
@@ -86,7 +112,7 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	if len(subject) > mostLine {
 		return letter{}, fmt.Errorf("the subject has %d bytes: at most %d", len(subject), mostLine)
 	}
-	from := c.envelope(m.ID)
+	from := c.envelope(m, to.Address)
 	l := letter{
 		composer: c,
 		to:       m.Address.To,

@@ -48,7 +48,8 @@ func (g *gateway) serveReadiness(w http.ResponseWriter, r *http.Request, extra f
 	} else {
 		g.describeStore(r.Context(), &ready)
 	}
-	if err := g.catalogue.Failure(); err != nil {
+	if g.catalogue == nil { // of a process that renders nothing
+	} else if err := g.catalogue.Failure(); err != nil {
 		ready.Warnings["templates"] = "the last good catalogue is serving: " + err.Error()
 	}
 	if extra != nil {

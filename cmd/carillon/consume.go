@@ -152,9 +152,17 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 	c.pipeline = delivery.New(delivery.Options{
 		Consumer: name, Now: g.clock.Now, Queue: g.queue, Directory: g.people, Catalogue: g.catalogue, Caps: caps, QuietHours: g.cfg.Throttle.QuietHours,
 		Accept: ingest.Acceptor{Templates: g.catalogue, EnabledChannels: g.enabled}, Routes: g.routes, Tenant: soleTenant(g.cfg.Auth),
-		Enabled: g.enabled, Holds: g.holds(), Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry, UnsubscribeLink: g.unsubscribeLink,
+		Enabled: g.enabled, Holds: g.holds(), Channels: c.channels, Visibility: g.cfg.Queue.Visibility.Std(), Grace: grace, Log: g.log, Metrics: g.registry, UnsubscribeLink: g.unsubscribeLink, Mandatory: g.mandatory(),
 	})
 	return c, nil
+}
+
+// mandatory are the categories of mail that nobody can leave.
+func (g *gateway) mandatory() []string {
+	if g.cfg.Channels.Email == nil {
+		return nil
+	}
+	return g.cfg.Channels.Email.Mandatory
 }
 
 // holds are the channels whose unknown outcomes are held, whoever serves them.

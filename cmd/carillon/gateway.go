@@ -21,6 +21,7 @@ import (
 	"github.com/carillonhq/carillon/channels/fcm"
 	"github.com/carillonhq/carillon/channels/webpush"
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/feedback/provider"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/notice/optout"
 	"github.com/carillonhq/carillon/notice/routing"
@@ -43,10 +44,11 @@ type gateway struct {
 	catalogue *templates.Store
 	routes    *routing.Table
 	enabled   map[notice.Channel]bool
-	optouts   *optout.Keys  // nil: no unsubscribe links
-	links     *optout.Links // nil as well
-	embedded  bool          // Redis is inside this process
-	warned    sync.Map      // the store's warnings that were logged: name → true
+	optouts   *optout.Keys                 // nil: no unsubscribe links
+	links     *optout.Links                // nil as well
+	providers map[string]provider.Provider // of mail, that report what became of it
+	embedded  bool                         // Redis is inside this process
+	warned    sync.Map                     // the store's warnings that were logged: name → true
 	closers   []func()
 }
 
@@ -75,7 +77,11 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if err := g.openOptOuts(); err != nil {
 		return usage(err)
 	}
-	return g.openQueue(ctx)
+	if err := g.openQueue(ctx); err != nil {
+		return err
+	}
+	g.providers, err = g.openProviders()
+	return err
 }
 
 // openOptOuts makes the unsubscribe links of mails, where they are configured.

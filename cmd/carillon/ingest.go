@@ -60,6 +60,7 @@ func (g *gateway) ingestHandler() http.Handler {
 	options := ingest.Options{
 		Clock: g.clock.Now, Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Queue: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
 		Profiles: g.people, Suppressions: g.people, Eraser: g.queue, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
+		Feedback: g.openDesk(), Providers: g.providers, Reports: g.people,
 	}
 	if g.optouts != nil {
 		options.OptOuts, options.Wishes = g.optouts, g.people

@@ -31,6 +31,7 @@ type commands struct {
 	Dev     devCmd     `cmd:"" help:"Everything in one process, with a sandbox in place of every provider."`
 	Ingest  ingestCmd  `cmd:"" help:"Serve the HTTP ingest API."`
 	Consume consumeCmd `cmd:"" help:"Work the queue: plan, render, throttle and send."`
+	Bounces bouncesCmd `cmd:"" help:"Take returned mails over SMTP, and suppress the addresses that they are about."`
 	Dead    deadCmd    `cmd:"" help:"List, show, redrive or purge dead letters."`
 	Queue   queueCmd   `cmd:"" help:"Look into the queue."`
 	Archive archiveCmd `cmd:"" help:"Keep what has ended in files, one line of JSON a notification."`
