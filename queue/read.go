@@ -66,7 +66,8 @@ func (s *slot) away(now time.Time) bool { return s.err != nil && now.Sub(s.faile
 // The number of entries that a command asks for goes for each of its streams,
 // so asking all of them for their part would take little from the only one that
 // has something. A Reader therefore asks those that are known to have more, by
-// turns, and all of them at every second read and when none is known.
+// turns, the others beside them at every second read, and all of them when none
+// is known.
 type Reader struct {
 	q        *Queue
 	consumer string
@@ -77,7 +78,10 @@ type Reader struct {
 	reads    int
 	gave     [Turns]int // the read at which a turn gave something last; 0: never
 	made     time.Time  // when, by the clock that Redis measures by
-	next     int        // whose turn it is: the slot, and for Reclaim the turn
+	// inherited is what a process of the same name left behind, and how often
+	// it was leased by then.
+	inherited map[Place]int
+	next      int // whose turn it is: the slot, and for Reclaim the turn
 }
 
 // EventReader reads accepted events of one lane.
@@ -91,7 +95,7 @@ func (q *Queue) DeliveryReader(consumer string, c notice.Channel, lane notice.La
 }
 
 func (q *Queue) newReader(consumer, stage string, lane notice.Lane) *Reader {
-	r := &Reader{q: q, consumer: consumer, made: time.Now(), byKey: map[string]*source{}}
+	r := &Reader{q: q, consumer: consumer, made: time.Now(), inherited: map[Place]int{}, byKey: map[string]*source{}}
 	for i := range q.streams {
 		s := &source{stream: &q.streams[i]}
 		if s.stage != stage || s.lane != lane {
@@ -273,46 +277,40 @@ func (r *Reader) Own(ctx context.Context) ([]*Lease, error) {
 		if slot.away(r.q.now()) && len(r.slots) > 1 {
 			continue
 		}
-		lost, err := r.lostBefore(ctx, slot.sources)
-		if err != nil {
+		if err := r.findInherited(ctx, slot.sources); err != nil {
 			slot.failed, slot.err = r.q.now(), fmt.Errorf("looking for leases of %s: %w", r.consumer, err)
 			continue
 		}
 		for _, l := range r.read(ctx, []ask{{slot.sources, ownMost}}, "0", -1) {
-			l.Lost = lost[l.Place()]
+			l.Lost = r.inherited[l.Place()]
+			delete(r.inherited, l.Place())
 			out = append(out, l)
 		}
 	}
 	return out, r.fault(ctx)
 }
 
-// lostBefore counts, for what is leased in this consumer's name, the leases
-// that somebody may have sent under: all those from before this Reader, and
-// each but the last since. Reading it would make it look as if it were leased
-// now.
-func (r *Reader) lostBefore(ctx context.Context, sources []*source) (map[Place]int, error) {
+// findInherited notes what was leased in this consumer's name before this
+// Reader was made, and how often. Reading it makes it look as if it were leased
+// then, so it is noted first, and until it has been handed out.
+func (r *Reader) findInherited(ctx context.Context, sources []*source) error {
 	pipe := r.q.rdb.Pipeline()
 	asked := make([]*redis.XPendingExtCmd, len(sources))
 	for i, s := range sources {
 		asked[i] = pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: group, Start: "-", End: "+", Count: ownMost, Consumer: r.consumer})
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	age := time.Since(r.made)
-	lost := map[Place]int{}
 	for i, s := range sources {
 		for _, held := range asked[i].Val() {
-			n := int(held.RetryCount)
-			if held.Idle <= age {
-				n--
-			}
-			if n > 0 {
-				lost[Place{s.key, held.ID}] = n
+			if held.Idle > age {
+				r.inherited[Place{s.key, held.ID}] = max(1, int(held.RetryCount))
 			}
 		}
 	}
-	return lost, nil
+	return nil
 }
 
 // read reads entries that nobody holds (from ">"), or those that this consumer
