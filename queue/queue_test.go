@@ -956,3 +956,35 @@ func TestWhatAConsumerHoldsWithoutKnowingIsItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// What a dead process of the same name held was taken for what this one leased
+// and never saw, and would have been sent again where unknown outcomes are held.
+func TestWhatADeadProcessOfTheSameNameHeldMayHaveBeenSent(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+		w.leaseEvents(1)
+		waitUntil(t, func() bool { // Redis counts in milliseconds
+			p := w.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: w.streamWithPending(), Group: "carillon", Start: "-", End: "+", Count: 1}).Val()
+			return len(p) == 1 && p[0].Idle > 0
+		})
+		next := w.EventReader("c1", notice.LaneNormal)
+		first, err := next.Own(t.Context())
+		if err != nil || len(first) != 1 || first[0].Lost != 1 {
+			t.Fatalf("the predecessor's: %+v, %v", first, err)
+		}
+		again, err := next.Own(t.Context())
+		if err != nil || len(again) != 1 || again[0].Lost != 0 {
+			t.Fatalf("its own: %+v, %v", again, err)
+		}
+	})
+}
+
+// streamWithPending is the stream of events that has something leased.
+func (w *world) streamWithPending() string {
+	for _, key := range w.keys("*}:events:*") {
+		if w.rdb.XLen(w.t.Context(), key).Val() > 0 {
+			return key
+		}
+	}
+	return ""
+}
