@@ -38,8 +38,12 @@ func TestNothingIsLostOnAClusterWhateverHappensToItsMasters(t *testing.T) {
 	}
 	for _, d := range disturbances {
 		t.Run(d.name, func(t *testing.T) {
-			if twice := drainThrough(t, s, d.do); twice > drained/10 {
+			twice, strays := drainThrough(t, s, d.do)
+			if twice > drained/10 {
 				t.Errorf("%d sends too many: more than can have been in flight", twice)
+			}
+			if strays > 0 {
+				t.Errorf("%d sends of what nobody was told is accepted", strays)
 			}
 		})
 		c.Heal()
@@ -50,14 +54,16 @@ func TestNothingIsLostWhenSentinelsPutAReplicaInTheMastersPlace(t *testing.T) {
 	t.Parallel()
 	s := queuetest.StartSentinels(t)
 	cfg := config.Redis{URL: config.NewURL("redis://127.0.0.1"), Sentinel: &config.Sentinel{Master: s.Name(), Addresses: s.Addrs()}}
-	// The old master takes outcomes until it is told, and they go with it: what
-	// was sent in that time is sent again.
+	// The old master takes what it is given until it is told, and all of it goes
+	// with it. What was sent in that time is sent again, and what was admitted in
+	// it, and answered with 503, may have been sent.
 	drainThrough(t, &store{redis: cfg, partitions: 2}, s.Failover)
 }
 
 // drainThrough accepts and sends thousands of notifications, and disturbs the
-// store in the middle. It returns how many sends there were too many.
-func drainThrough(t *testing.T, s *store, disturb func()) int {
+// store in the middle. It returns how many sends there were too many, and how
+// many of what was not accepted.
+func drainThrough(t *testing.T, s *store, disturb func()) (twice, strays int) {
 	t.Helper()
 	w := newWorld(t, setup{store: s, durability: config.DurabilityReplica, retry: quick(), jitter: soon, visibility: 8 * time.Second, slots: 32})
 	w.webhook.script(takes(2 * time.Millisecond))
@@ -102,9 +108,9 @@ func (w *world) acceptAll(run string, first, n int) (ids []string) {
 	return ids
 }
 
-// allDelivered waits until all that was accepted is delivered, and fails for
-// deliveries of anything else. It returns how many sends there were too many.
-func (w *world) allDelivered(ids map[string]bool) (twice int) {
+// allDelivered waits until all that was accepted is delivered. It returns how
+// many sends there were too many, and how many of anything else.
+func (w *world) allDelivered(ids map[string]bool) (twice, strays int) {
 	w.t.Helper()
 	if len(ids) != drained {
 		w.t.Errorf("%d ids for %d keys", len(ids), drained)
@@ -117,7 +123,7 @@ func (w *world) allDelivered(ids map[string]bool) (twice int) {
 	}
 	for id, n := range w.webhook.all() {
 		if !ids[id[:len(id)-2]] {
-			w.t.Errorf("%s was sent, and is of nothing that was accepted", id)
+			strays++
 		}
 		twice += n - 1
 	}
@@ -125,6 +131,6 @@ func (w *world) allDelivered(ids map[string]bool) (twice int) {
 		depths, err := w.queue.Depths(context.Background())
 		return err == nil && !slices.ContainsFunc(depths, func(d queue.Depth) bool { return d.Length > 0 })
 	})
-	w.t.Logf("%d deliveries, %d sends too many, all under ids of their own", len(ids), twice)
-	return twice
+	w.t.Logf("%d deliveries, %d sends too many under ids of their own, %d of what was not accepted", len(ids), twice, strays)
+	return twice, strays
 }

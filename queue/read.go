@@ -27,6 +27,9 @@ const (
 	// slotRest is for how long a slot that could not be read is left alone. Its
 	// master may be away for a while, and the others go on.
 	slotRest = time.Second
+	// clusterBlock is how long a read waits in one slot of a cluster for work
+	// that may come to any.
+	clusterBlock = 100 * time.Millisecond
 	// ownMost bounds one answer of Own for each stream; a consumer holds fewer.
 	ownMost = 2048
 )
@@ -180,54 +183,54 @@ func (r *Reader) hotAsks(room Room) (asks []ask) {
 }
 
 // coldAsks asks the other streams that there is room for.
-func (r *Reader) coldAsks(room Room) (asks []ask) {
-	least, _ := leastRoom(room)
-	for _, slot := range r.slots {
-		if slot.away(r.q.now()) && len(r.slots) > 1 {
-			continue
-		}
-		var cold []*source
-		for _, s := range slot.sources {
-			if !s.hot && room[s.turn] > 0 {
-				cold = append(cold, s)
-			}
-		}
-		if len(cold) > 0 {
-			asks = append(asks, ask{cold, max(1, least/r.q.cfg.Partitions)})
-		}
-	}
-	return asks
+func (r *Reader) coldAsks(room Room) []ask {
+	return r.slotAsks(room, func(s *source) bool { return !s.hot })
 }
 
-// readAll asks every stream that there is room for. On a cluster each slot is
-// asked in turn; only a full round without work may wait, and then in one slot
-// at a time, so the wait is shared out.
+// readAll asks every stream that there is room for. On a cluster all slots are
+// asked together; only when none has anything does it wait, in one slot and
+// briefly, since what comes to the others meanwhile waits with it.
 func (r *Reader) readAll(ctx context.Context, room Room) ([]*Lease, error) {
-	least, wait := leastRoom(room)
+	every := func(*source) bool { return true }
+	_, wait := leastRoom(room)
+	asks := r.slotAsks(room, every)
+	if len(r.slots) > 1 {
+		if out := r.read(ctx, asks, ">", -1); len(out) > 0 {
+			return out, r.fault(ctx)
+		}
+		if asks = r.slotAsks(room, every); len(asks) > 1 { // without those that just failed
+			r.next++
+			asks = asks[r.next%len(asks):][:1]
+		}
+		wait = min(wait, clusterBlock)
+	}
+	if len(asks) == 0 {
+		return nil, r.fault(ctx)
+	}
+	out := r.read(ctx, asks, ">", wait)
+	return out, r.fault(ctx)
+}
+
+// slotAsks asks each slot for those of its streams that are wanted and that
+// there is room for. Slots that are left alone are not asked.
+func (r *Reader) slotAsks(room Room, wanted func(*source) bool) (asks []ask) {
+	least, _ := leastRoom(room)
 	count := max(1, least/r.q.cfg.Partitions)
-	wait = max(wait/time.Duration(len(r.slots)), min(wait, 10*time.Millisecond))
-	var out []*Lease
-	for range r.slots {
-		slot := r.slots[r.next%len(r.slots)]
-		r.next++
+	for _, slot := range r.slots {
 		if slot.away(r.q.now()) && len(r.slots) > 1 {
 			continue
 		}
 		var asked []*source
 		for _, s := range slot.sources {
-			if room[s.turn] > 0 {
+			if room[s.turn] > 0 && wanted(s) {
 				asked = append(asked, s)
 			}
 		}
-		if len(asked) == 0 {
-			return out, nil
+		if len(asked) > 0 {
+			asks = append(asks, ask{asked, count})
 		}
-		if len(out) > 0 {
-			wait = -1
-		}
-		out = append(out, r.read(ctx, []ask{{asked, count}}, ">", wait)...)
 	}
-	return out, r.fault(ctx)
+	return asks
 }
 
 // fault is why some slots cannot be read: ErrPartly when others can. Groups
