@@ -57,8 +57,14 @@ func googleWithTokens(t *testing.T, srv *google, token http.HandlerFunc) *Adapte
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Close() })
-	// What New made, pointed at the stand-in in place of fcm.googleapis.com.
-	authorized, _, err := authorize(cfg, wire{redirect{a.wire, srv.URL}})
+	point(t, a, cfg, srv.URL)
+	return a
+}
+
+// point has what New made send to a stand-in in place of fcm.googleapis.com.
+func point(t *testing.T, a *Adapter, cfg config.FCM, to string) {
+	t.Helper()
+	authorized, _, err := authorize(cfg, wire{redirect{a.wire, to}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +75,6 @@ func googleWithTokens(t *testing.T, srv *google, token http.HandlerFunc) *Adapte
 	if a.client, err = app.Messaging(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return a
 }
 
 // redirect sends every request to another server.

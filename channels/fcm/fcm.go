@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	firebase "firebase.google.com/go/v4"
@@ -19,6 +21,7 @@ import (
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/go-json-experiment/json"
 	"google.golang.org/api/option"
 	htransport "google.golang.org/api/transport/http"
 )
@@ -32,10 +35,12 @@ const (
 // Adapter sends through FCM. It is safe for use by many goroutines at once.
 type Adapter struct {
 	client   *messaging.Client
+	dryRun   bool
 	wire     *http.Transport
 	timeout  time.Duration
 	now      func() time.Time
 	verdicts verdicts
+	proven   atomic.Int64 // when FCM last took a message, unix seconds; 0: never
 }
 
 // Option changes what New makes.
@@ -43,6 +48,7 @@ type Option func(*options)
 
 type options struct {
 	now  func() time.Time
+	env  func(string) string
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -54,13 +60,22 @@ func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, 
 	return func(o *options) { o.dial = dial }
 }
 
+// WithEnvironment has the adapter read GOOGLE_APPLICATION_CREDENTIALS by env,
+// in place of os.Getenv.
+func WithEnvironment(env func(string) string) Option { return func(o *options) { o.env = env } }
+
 // New checks the section and the credentials. It does not connect yet.
 func New(cfg config.FCM, opts ...Option) (*Adapter, error) {
-	o := options{now: time.Now, dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
+	o := options{now: time.Now, env: os.Getenv, dial: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if err := checkProject(cfg.Project); err != nil {
+	err := checkProject(cfg.Project)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Credentials, err = credentials(cfg, o.env)
+	if err != nil {
 		return nil, err
 	}
 	wire := newWire(cfg, o)
@@ -72,7 +87,7 @@ func New(cfg config.FCM, opts ...Option) (*Adapter, error) {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	return &Adapter{client: client, wire: wire, timeout: timeout, now: o.now, verdicts: newVerdicts()}, nil
+	return &Adapter{client: client, dryRun: cfg.DryRun, wire: wire, timeout: timeout, now: o.now, verdicts: newVerdicts()}, nil
 }
 
 // checkProject keeps what is not a project's id out of the request's path.
@@ -140,16 +155,53 @@ func authorize(cfg config.FCM, base http.RoundTripper) (http.RoundTripper, []opt
 		endpoint := strings.TrimSuffix(u.String(), "/") + "/v1"
 		return base, []option.ClientOption{option.WithEndpoint(endpoint)}, nil
 	}
-	if cfg.Credentials.Reveal() == "" {
-		return nil, nil, errors.New("fcm.credentials: missing: give the service account's JSON, or fcm.endpoint for a local stand-in")
+	kind := credentialsType(cfg.Credentials)
+	if kind == "" {
+		return nil, nil, errors.New("fcm.credentials: neither a service account's JSON nor that of workload identity federation (external_account)")
 	}
 	rt, err := htransport.NewTransport(context.Background(), base,
-		option.WithAuthCredentialsJSON(option.ServiceAccount, []byte(cfg.Credentials.Reveal())),
+		option.WithAuthCredentialsJSON(kind, []byte(cfg.Credentials.Reveal())),
 		option.WithScopes(scope), option.WithTelemetryDisabled())
 	if err != nil {
-		return nil, nil, errors.New("fcm.credentials: not the JSON of a service account: download a key in the Firebase console under Service accounts")
+		return nil, nil, errors.New("fcm.credentials: incomplete: download a service account's key in the Firebase console, or make the configuration anew with gcloud")
 	}
 	return rt, nil, nil
+}
+
+// adcVariable is where Google's tools look for a file of credentials.
+const adcVariable = "GOOGLE_APPLICATION_CREDENTIALS"
+
+// credentials are the section's, or those of the file that the environment
+// names. A stand-in needs none.
+func credentials(cfg config.FCM, env func(string) string) (config.Secret, error) {
+	if cfg.Endpoint != "" || cfg.Credentials.Reveal() != "" {
+		return cfg.Credentials, nil
+	}
+	file := env(adcVariable)
+	if file == "" {
+		return config.Secret{}, errors.New("fcm.credentials: missing: give the service account's JSON, set " + adcVariable + " to its file, or fcm.endpoint for a local stand-in")
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return config.Secret{}, fmt.Errorf("fcm.credentials: reading what %s names: %w", adcVariable, err)
+	}
+	return config.NewSecret(string(raw)), nil
+}
+
+// credentialsType is what the JSON says it is; empty when that is nothing that
+// a gateway should send with.
+func credentialsType(c config.Secret) option.CredentialsType {
+	var head struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal([]byte(c.Reveal()), &head) != nil {
+		return ""
+	}
+	switch kind := option.CredentialsType(head.Type); kind {
+	case option.ServiceAccount, option.ExternalAccount:
+		return kind
+	}
+	return ""
 }
 
 // Channel is notice.ChannelFCM.
@@ -165,22 +217,50 @@ func (a *Adapter) Close() error {
 // Send pushes m to one device, in exactly one request.
 func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result {
 	msg, err := newMessage(m, a.now())
-	if err != nil {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return channels.Result{Verdict: channels.Rejected, Code: "payload", Err: err}
+	case err != nil:
 		return channels.Result{Verdict: channels.Rejected, Code: "INVALID_ARGUMENT", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	ctx, x := watch(ctx)
-	name, err := a.client.Send(ctx, msg)
+	name, err := a.send(ctx, msg)
 	switch {
 	case x.err != nil:
 		return x.failure()
 	case x.status == 0: // the library refused before it sent
 		return channels.Result{Verdict: channels.Rejected, Code: "INVALID_ARGUMENT", Err: errors.New("the message was refused before it was sent")}
 	case err == nil && x.status == http.StatusOK && name != "":
+		a.proven.Store(a.now().Unix())
 		return channels.Result{Verdict: channels.Sent, ProviderID: name}
 	}
-	return a.classify(x)
+	result := a.classify(x)
+	if result.Verdict == channels.Gone && notice.IsTopic(m.Address.To) {
+		result.Verdict = channels.Rejected // a topic cannot die
+	}
+	return result
+}
+
+// send sends, or has the message checked alone (validate_only).
+func (a *Adapter) send(ctx context.Context, msg *messaging.Message) (string, error) {
+	if a.dryRun {
+		return a.client.SendDryRun(ctx, msg)
+	}
+	return a.client.Send(ctx, msg)
+}
+
+// provenFor is for how long after a success a refusal that may be of our
+// set-up, or of the one device, is taken for the device's.
+const provenFor = 10 * time.Minute
+
+// provenSetUp reports whether FCM takes messages of ours: then a mismatched
+// sender or a missing third-party key is the one device's fault, and must not
+// stop the others.
+func (a *Adapter) provenSetUp() bool {
+	last := a.proven.Load()
+	return last != 0 && a.now().Sub(time.Unix(last, 0)) < provenFor
 }
 
 // classify turns an answer that is not a success into a result.
@@ -193,6 +273,9 @@ func (a *Adapter) classify(x *exchange) channels.Result {
 	result := channels.Result{Verdict: r.verdict, Code: code}
 	if r.verdict == channels.Rejected && f.namesToken() {
 		result.Verdict, r.mend = channels.Gone, "the device token is not valid"
+	}
+	if r.perDevice && a.provenSetUp() {
+		result.Verdict = channels.Rejected
 	}
 	asked := channels.RetryAfter(x.header, a.now())
 	switch {

@@ -31,8 +31,9 @@ func newMessage(m channels.Message, now time.Time) (*messaging.Message, error) {
 	if c == nil {
 		return nil, errors.New("the message has no push content")
 	}
-	if !isToken(m.Address.To) {
-		return nil, errors.New("the device token is not one: want what the app's FirebaseMessaging.getToken gave")
+	msg := &messaging.Message{Android: android(m, now)}
+	if err := address(msg, m.Address.To); err != nil {
+		return nil, err
 	}
 	data, err := stringData(c.Data)
 	if err != nil {
@@ -43,7 +44,7 @@ func newMessage(m channels.Message, now time.Time) (*messaging.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg := &messaging.Message{Token: m.Address.To, Data: data, Android: android(m, now)}
+	msg.Data = data
 	if title != "" || body != "" {
 		msg.Notification = &messaging.Notification{Title: title, Body: body}
 		if msg.Android.CollapseKey == "" {
@@ -51,7 +52,11 @@ func newMessage(m channels.Message, now time.Time) (*messaging.Message, error) {
 		}
 		msg.Android.Notification = &messaging.AndroidNotification{Tag: msg.Android.CollapseKey}
 	}
-	return msg, nil
+	var options *notice.FCMOptions
+	if c.Options != nil {
+		options = c.Options.FCM
+	}
+	return msg, apply(msg, options)
 }
 
 func android(m channels.Message, now time.Time) *messaging.AndroidConfig {
@@ -85,11 +90,14 @@ func fit(title, body string, data map[string]string) (string, error) {
 	for k, v := range data {
 		rest += len(k) + len(v)
 	}
-	if rest > maxPayload {
-		return "", fmt.Errorf("the title and data take %d bytes and a payload %d at most: shorten them", rest, maxPayload)
+	short := channels.Shorten(body, maxPayload-rest, utf8.RuneLen)
+	if rest > maxPayload || short == "" && body != "" { // a push without its text is another push
+		return "", fmt.Errorf("%w: the title and data take %d bytes, and with the body %d at most: shorten them", errTooLarge, rest, maxPayload)
 	}
-	return channels.Shorten(body, maxPayload-rest, utf8.RuneLen), nil
+	return short, nil
 }
+
+var errTooLarge = errors.New("the payload is too large")
 
 // stringData reads the members of the data.
 func stringData(v jsontext.Value) (map[string]string, error) {

@@ -92,7 +92,11 @@ func TestAMessageThatCannotBeSentIsRefusedBeforeItIs(t *testing.T) {
 			m.Content.Push = &push
 			tc.change(&m)
 			got := send(t, a, m)
-			wants(t, got, channels.Rejected, "INVALID_ARGUMENT")
+			code := "INVALID_ARGUMENT"
+			if tc.says == "4096" {
+				code = "payload"
+			}
+			wants(t, got, channels.Rejected, code)
 			if got.Err != nil && !strings.Contains(got.Err.Error(), tc.says) {
 				t.Errorf("error %v, want it to say %q", got.Err, tc.says)
 			}

@@ -26,19 +26,30 @@ type row struct {
 	verdict channels.Verdict
 	wait    time.Duration // the least RetryAfter
 	mend    string
+	source  string
+	// perDevice: it may be the one device's fault, and is when others are
+	// pushed to.
+	perDevice bool
 }
+
+// The pages that the rows are from.
+const (
+	sourceFCM  = "FCM HTTP v1 reference, ErrorCode"
+	sourceRPC  = "google.rpc.Code, googleapis/google/rpc/code.proto"
+	sourceHTTP = "RFC 9110 §15"
+)
 
 // fcmErrors are the codes of google.firebase.fcm.v1.FcmError, the whole enum
 // ErrorCode ("ErrorCode", FCM HTTP v1 reference).
 func fcmErrors() []row {
 	return []row{
-		{http.StatusNotFound, "UNREGISTERED", channels.Gone, 0, "the app instance is no longer registered"},
-		{http.StatusBadRequest, "INVALID_ARGUMENT", channels.Rejected, 0, "the message was refused"},
-		{http.StatusForbidden, "SENDER_ID_MISMATCH", channels.Broken, 0, "the device is registered with another project: check fcm.project and fcm.credentials"},
-		{http.StatusUnauthorized, "THIRD_PARTY_AUTH_ERROR", channels.Broken, 0, "the project's APNs key or web push key is missing or wrong: mend it in the Firebase console"},
-		{http.StatusTooManyRequests, "QUOTA_EXCEEDED", channels.Throttled, quotaWait, "a quota is used up"},
-		{http.StatusInternalServerError, "INTERNAL", channels.Retry, faultWait, "an internal error of FCM's"},
-		{http.StatusServiceUnavailable, "UNAVAILABLE", channels.Retry, faultWait, "the service is overloaded"},
+		{http.StatusNotFound, "UNREGISTERED", channels.Gone, 0, "the app instance is no longer registered", sourceFCM, false},
+		{http.StatusBadRequest, "INVALID_ARGUMENT", channels.Rejected, 0, "the message was refused", sourceFCM, false},
+		{http.StatusForbidden, "SENDER_ID_MISMATCH", channels.Broken, 0, "the device is registered with another project: check fcm.project and fcm.credentials", sourceFCM, true},
+		{http.StatusUnauthorized, "THIRD_PARTY_AUTH_ERROR", channels.Broken, 0, "the project's APNs key or web push key is missing or wrong: mend it in the Firebase console", sourceFCM, true},
+		{http.StatusTooManyRequests, "QUOTA_EXCEEDED", channels.Throttled, quotaWait, "a quota is used up", sourceFCM, false},
+		{http.StatusInternalServerError, "INTERNAL", channels.Retry, faultWait, "an internal error of FCM's", sourceFCM, false},
+		{http.StatusServiceUnavailable, "UNAVAILABLE", channels.Retry, faultWait, "the service is overloaded", sourceFCM, false},
 	}
 }
 
@@ -48,35 +59,35 @@ func fcmErrors() []row {
 // enum's remaining code, is judged here by its HTTP status.
 func rpcErrors() []row {
 	return []row{
-		{http.StatusOK, "", channels.Unknown, 0, "taken, but the answer cannot be read"},
-		{http.StatusBadRequest, "INVALID_ARGUMENT", channels.Rejected, 0, "the message was refused"},
-		{http.StatusBadRequest, "FAILED_PRECONDITION", channels.Broken, 0, "the project is not ready to send: check it in the Firebase console"},
-		{http.StatusBadRequest, "OUT_OF_RANGE", channels.Rejected, 0, "the message was refused"},
-		{http.StatusBadRequest, "", channels.Rejected, 0, "the message was refused"},
-		{http.StatusUnauthorized, "UNAUTHENTICATED", channels.Broken, 0, "the credentials were refused: check fcm.credentials"},
-		{http.StatusUnauthorized, "", channels.Broken, 0, "the credentials were refused: check fcm.credentials"},
-		{http.StatusForbidden, "PERMISSION_DENIED", channels.Broken, 0, "the service account may not send for this project: give it the role Firebase Cloud Messaging API Admin"},
-		{http.StatusForbidden, "", channels.Broken, 0, "access was refused: check fcm.credentials, and that no proxy answers in Google's place"},
-		{http.StatusNotFound, "NOT_FOUND", channels.Broken, 0, "no such project: check fcm.project"},
-		{http.StatusNotFound, "", channels.Broken, 0, "this is not FCM: check fcm.project and fcm.endpoint"},
-		{http.StatusMethodNotAllowed, "", channels.Broken, 0, "this is not FCM: check fcm.endpoint"},
-		{http.StatusConflict, "ABORTED", channels.Retry, faultWait, "the request was aborted"},
-		{http.StatusConflict, "ALREADY_EXISTS", channels.Rejected, 0, "the message was refused"},
-		{http.StatusConflict, "", channels.Retry, faultWait, "the request was aborted"},
-		{http.StatusRequestEntityTooLarge, "", channels.Rejected, 0, "the message is too large"},
-		{http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", channels.Throttled, quotaWait, "a quota is used up"},
-		{http.StatusTooManyRequests, "", channels.Throttled, quotaWait, "a quota is used up"},
-		{499, "CANCELLED", channels.Retry, faultWait, "the request was canceled"},
-		{http.StatusInternalServerError, "INTERNAL", channels.Retry, faultWait, "an internal error of FCM's"},
-		{http.StatusInternalServerError, "UNKNOWN", channels.Retry, faultWait, "an internal error of FCM's"},
-		{http.StatusInternalServerError, "DATA_LOSS", channels.Retry, faultWait, "an internal error of FCM's"},
-		{http.StatusInternalServerError, "", channels.Retry, faultWait, "an internal error of FCM's"},
-		{http.StatusNotImplemented, "UNIMPLEMENTED", channels.Broken, 0, "the service does not know the method: check fcm.endpoint"},
-		{http.StatusBadGateway, "", channels.Retry, faultWait, "the service failed"},
-		{http.StatusServiceUnavailable, "UNAVAILABLE", channels.Retry, faultWait, "the service is overloaded"},
-		{http.StatusServiceUnavailable, "", channels.Retry, faultWait, "the service is overloaded"},
-		{http.StatusGatewayTimeout, "DEADLINE_EXCEEDED", channels.Retry, faultWait, "the service took too long"},
-		{http.StatusGatewayTimeout, "", channels.Retry, faultWait, "the service took too long"},
+		{http.StatusOK, "", channels.Unknown, 0, "taken, but the answer cannot be read", sourceHTTP, false},
+		{http.StatusBadRequest, "INVALID_ARGUMENT", channels.Rejected, 0, "the message was refused", sourceRPC, false},
+		{http.StatusBadRequest, "FAILED_PRECONDITION", channels.Broken, 0, "the project is not ready to send: check it in the Firebase console", sourceRPC, false},
+		{http.StatusBadRequest, "OUT_OF_RANGE", channels.Rejected, 0, "the message was refused", sourceRPC, false},
+		{http.StatusBadRequest, "", channels.Rejected, 0, "the message was refused", sourceHTTP, false},
+		{http.StatusUnauthorized, "UNAUTHENTICATED", channels.Broken, 0, "the credentials were refused: check fcm.credentials", sourceRPC, false},
+		{http.StatusUnauthorized, "", channels.Broken, 0, "the credentials were refused: check fcm.credentials", sourceHTTP, false},
+		{http.StatusForbidden, "PERMISSION_DENIED", channels.Broken, 0, "the service account may not send for this project: give it the role Firebase Cloud Messaging API Admin", sourceRPC, false},
+		{http.StatusForbidden, "", channels.Broken, 0, "access was refused: check fcm.credentials, and that no proxy answers in Google's place", sourceHTTP, false},
+		{http.StatusNotFound, "NOT_FOUND", channels.Broken, 0, "no such project: check fcm.project", sourceRPC, false},
+		{http.StatusNotFound, "", channels.Broken, 0, "this is not FCM: check fcm.project and fcm.endpoint", sourceHTTP, false},
+		{http.StatusMethodNotAllowed, "", channels.Broken, 0, "this is not FCM: check fcm.endpoint", sourceHTTP, false},
+		{http.StatusConflict, "ABORTED", channels.Retry, faultWait, "the request was aborted", sourceRPC, false},
+		{http.StatusConflict, "ALREADY_EXISTS", channels.Rejected, 0, "the message was refused", sourceRPC, false},
+		{http.StatusConflict, "", channels.Retry, faultWait, "the request was aborted", sourceHTTP, false},
+		{http.StatusRequestEntityTooLarge, "", channels.Rejected, 0, "the message is too large", sourceHTTP, false},
+		{http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", channels.Throttled, quotaWait, "a quota is used up", sourceRPC, false},
+		{http.StatusTooManyRequests, "", channels.Throttled, quotaWait, "a quota is used up", sourceHTTP, false},
+		{499, "CANCELLED", channels.Retry, faultWait, "the request was canceled", sourceRPC, false},
+		{http.StatusInternalServerError, "INTERNAL", channels.Retry, faultWait, "an internal error of FCM's", sourceRPC, false},
+		{http.StatusInternalServerError, "UNKNOWN", channels.Retry, faultWait, "an internal error of FCM's", sourceRPC, false},
+		{http.StatusInternalServerError, "DATA_LOSS", channels.Retry, faultWait, "an internal error of FCM's", sourceRPC, false},
+		{http.StatusInternalServerError, "", channels.Retry, faultWait, "an internal error of FCM's", sourceHTTP, false},
+		{http.StatusNotImplemented, "UNIMPLEMENTED", channels.Broken, 0, "the service does not know the method: check fcm.endpoint", sourceRPC, false},
+		{http.StatusBadGateway, "", channels.Retry, faultWait, "the service failed", sourceHTTP, false},
+		{http.StatusServiceUnavailable, "UNAVAILABLE", channels.Retry, faultWait, "the service is overloaded", sourceRPC, false},
+		{http.StatusServiceUnavailable, "", channels.Retry, faultWait, "the service is overloaded", sourceHTTP, false},
+		{http.StatusGatewayTimeout, "DEADLINE_EXCEEDED", channels.Retry, faultWait, "the service took too long", sourceRPC, false},
+		{http.StatusGatewayTimeout, "", channels.Retry, faultWait, "the service took too long", sourceHTTP, false},
 	}
 }
 
