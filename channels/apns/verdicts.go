@@ -7,16 +7,23 @@ import (
 	"github.com/sideshow/apns2"
 )
 
-// row says what one of Apple's answers means. The statuses and reasons are the
-// table of "Handling notification responses from APNs", Apple Developer
-// Documentation; the mend is what an operator reads.
+// row says what one of Apple's answers means. The mend is what an operator
+// reads.
 type row struct {
 	status  int
 	reason  string // empty: any other reason with this status
 	verdict channels.Verdict
 	scope   channels.Scope // of Throttled
 	mend    string
+	source  string
 }
+
+// The pages that the rows are from.
+const (
+	sourceApple = "Apple, Handling notification responses from APNs"
+	sourceToken = "Apple, Establishing a token-based connection to APNs"
+	sourceHTTP  = "RFC 9110 §15"
+)
 
 // Reasons of the table that the client library has no name for.
 const (
@@ -34,55 +41,55 @@ const (
 // device that there is.
 func table() []row {
 	return []row{
-		{http.StatusOK, "", channels.Sent, 0, ""},
+		{http.StatusOK, "", channels.Sent, 0, "", sourceApple},
 
-		{http.StatusBadRequest, apns2.ReasonBadCollapseID, channels.Rejected, 0, "the collapse id is too long"},
-		{http.StatusBadRequest, apns2.ReasonBadDeviceToken, channels.Rejected, 0, "the device token is malformed or of the other environment: check apns.host (sandbox or production)"},
-		{http.StatusBadRequest, apns2.ReasonBadExpirationDate, channels.Rejected, 0, "the expiration was refused"},
-		{http.StatusBadRequest, apns2.ReasonBadMessageID, channels.Rejected, 0, "the apns-id was refused"},
-		{http.StatusBadRequest, apns2.ReasonBadPriority, channels.Rejected, 0, "the priority was refused"},
-		{http.StatusBadRequest, apns2.ReasonBadTopic, channels.Broken, 0, "the topic is not one: check apns.topic"},
-		{http.StatusBadRequest, apns2.ReasonDeviceTokenNotForTopic, channels.Rejected, 0, "the device token belongs to another app: check apns.topic and the device's app"},
-		{http.StatusBadRequest, apns2.ReasonDuplicateHeaders, channels.Rejected, 0, "a header was repeated"},
-		{http.StatusBadRequest, apns2.ReasonIdleTimeout, channels.Retry, 0, "the connection was idle for too long"},
-		{http.StatusBadRequest, apns2.ReasonInvalidPushType, channels.Rejected, 0, "the push type was refused"},
-		{http.StatusBadRequest, apns2.ReasonMissingDeviceToken, channels.Rejected, 0, "no device token reached Apple"},
-		{http.StatusBadRequest, apns2.ReasonMissingTopic, channels.Broken, 0, "no topic: set apns.topic"},
-		{http.StatusBadRequest, apns2.ReasonPayloadEmpty, channels.Rejected, 0, "the payload is empty"},
-		{http.StatusBadRequest, apns2.ReasonTopicDisallowed, channels.Broken, 0, "the key may not push to this topic: check apns.topic and apns.team_id"},
-		{http.StatusBadRequest, "", channels.Rejected, 0, "the request was refused"},
+		{http.StatusBadRequest, apns2.ReasonBadCollapseID, channels.Rejected, 0, "the collapse id is too long", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonBadDeviceToken, channels.Rejected, 0, "the device token is malformed or of the other environment: check apns.host (sandbox or production)", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonBadExpirationDate, channels.Rejected, 0, "the expiration was refused", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonBadMessageID, channels.Rejected, 0, "the apns-id was refused", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonBadPriority, channels.Rejected, 0, "the priority was refused", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonBadTopic, channels.Broken, 0, "the topic is not one: check apns.topic", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonDeviceTokenNotForTopic, channels.Rejected, 0, "the device token belongs to another app: check apns.topic and the device's app", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonDuplicateHeaders, channels.Rejected, 0, "a header was repeated", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonIdleTimeout, channels.Retry, 0, "the connection was idle for too long", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonInvalidPushType, channels.Rejected, 0, "the push type was refused", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonMissingDeviceToken, channels.Rejected, 0, "no device token reached Apple", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonMissingTopic, channels.Broken, 0, "no topic: set apns.topic", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonPayloadEmpty, channels.Rejected, 0, "the payload is empty", sourceApple},
+		{http.StatusBadRequest, apns2.ReasonTopicDisallowed, channels.Broken, 0, "the key may not push to this topic: check apns.topic and apns.team_id", sourceApple},
+		{http.StatusBadRequest, "", channels.Rejected, 0, "the request was refused", sourceHTTP},
 
-		{http.StatusForbidden, apns2.ReasonBadCertificate, channels.Broken, 0, "the certificate was refused"},
-		{http.StatusForbidden, apns2.ReasonBadCertificateEnvironment, channels.Broken, 0, "the certificate is of the other environment: check apns.host"},
-		{http.StatusForbidden, apns2.ReasonExpiredProviderToken, channels.Broken, 0, "a token minted this moment is expired to Apple: check this machine's clock"},
-		{http.StatusForbidden, apns2.ReasonForbidden, channels.Broken, 0, "the action is not allowed to this key"},
-		{http.StatusForbidden, apns2.ReasonInvalidProviderToken, channels.Broken, 0, "the provider token was refused: check apns.key, apns.key_id and apns.team_id"},
-		{http.StatusForbidden, apns2.ReasonMissingProviderToken, channels.Broken, 0, "no provider token reached Apple"},
-		{http.StatusForbidden, reasonUnrelatedKeyID, channels.Broken, 0, "the key is not related to the one that the connection began with: check apns.key_id"},
-		{http.StatusForbidden, reasonBadEnvironmentKeyID, channels.Broken, 0, "the key is of the other environment: check apns.host and apns.key_id"},
-		{http.StatusForbidden, "", channels.Broken, 0, "access was refused: check the apns section, and that no proxy answers in Apple's place"},
+		{http.StatusForbidden, apns2.ReasonBadCertificate, channels.Broken, 0, "the certificate was refused", sourceApple},
+		{http.StatusForbidden, apns2.ReasonBadCertificateEnvironment, channels.Broken, 0, "the certificate is of the other environment: check apns.host", sourceApple},
+		{http.StatusForbidden, apns2.ReasonExpiredProviderToken, channels.Broken, 0, "a token minted this moment is expired to Apple: check this machine's clock", sourceToken},
+		{http.StatusForbidden, apns2.ReasonForbidden, channels.Broken, 0, "the action is not allowed to this key", sourceApple},
+		{http.StatusForbidden, apns2.ReasonInvalidProviderToken, channels.Broken, 0, "the provider token was refused: check apns.key, apns.key_id and apns.team_id", sourceApple},
+		{http.StatusForbidden, apns2.ReasonMissingProviderToken, channels.Broken, 0, "no provider token reached Apple", sourceApple},
+		{http.StatusForbidden, reasonUnrelatedKeyID, channels.Broken, 0, "the key is not related to the one that the connection began with: check apns.key_id", sourceApple},
+		{http.StatusForbidden, reasonBadEnvironmentKeyID, channels.Broken, 0, "the key is of the other environment: check apns.host and apns.key_id", sourceApple},
+		{http.StatusForbidden, "", channels.Broken, 0, "access was refused: check the apns section, and that no proxy answers in Apple's place", sourceHTTP},
 
-		{http.StatusNotFound, apns2.ReasonBadPath, channels.Rejected, 0, "the path was refused"},
-		{http.StatusNotFound, "", channels.Broken, 0, "this is not Apple's service: check apns.host"},
-		{http.StatusMethodNotAllowed, apns2.ReasonMethodNotAllowed, channels.Rejected, 0, "the method was refused"},
-		{http.StatusMethodNotAllowed, "", channels.Broken, 0, "this is not Apple's service: check apns.host"},
+		{http.StatusNotFound, apns2.ReasonBadPath, channels.Rejected, 0, "the path was refused", sourceApple},
+		{http.StatusNotFound, "", channels.Broken, 0, "this is not Apple's service: check apns.host", sourceHTTP},
+		{http.StatusMethodNotAllowed, apns2.ReasonMethodNotAllowed, channels.Rejected, 0, "the method was refused", sourceApple},
+		{http.StatusMethodNotAllowed, "", channels.Broken, 0, "this is not Apple's service: check apns.host", sourceHTTP},
 
-		{http.StatusGone, apns2.ReasonExpiredToken, channels.Gone, 0, "the device token has expired"},
-		{http.StatusGone, apns2.ReasonUnregistered, channels.Gone, 0, "the device is no longer registered for the topic"},
+		{http.StatusGone, apns2.ReasonExpiredToken, channels.Gone, 0, "the device token has expired", sourceApple},
+		{http.StatusGone, apns2.ReasonUnregistered, channels.Gone, 0, "the device is no longer registered for the topic", sourceApple},
 		// Without Apple's reason it may be anybody's 410: too little to
 		// remove a device for.
-		{http.StatusGone, "", channels.Rejected, 0, "gone, without a reason of Apple's"},
+		{http.StatusGone, "", channels.Rejected, 0, "gone, without a reason of Apple's", sourceHTTP},
 
-		{http.StatusRequestEntityTooLarge, apns2.ReasonPayloadTooLarge, channels.Rejected, 0, "the payload is too large"},
-		{http.StatusRequestEntityTooLarge, "", channels.Rejected, 0, "the payload is too large"},
+		{http.StatusRequestEntityTooLarge, apns2.ReasonPayloadTooLarge, channels.Rejected, 0, "the payload is too large", sourceApple},
+		{http.StatusRequestEntityTooLarge, "", channels.Rejected, 0, "the payload is too large", sourceHTTP},
 
-		{http.StatusTooManyRequests, apns2.ReasonTooManyProviderTokenUpdates, channels.Throttled, channels.ScopeChannel, "the provider token changes more often than every 20 minutes: does another program use the same key?"},
-		{http.StatusTooManyRequests, apns2.ReasonTooManyRequests, channels.Throttled, channels.ScopeDevice, "too many pushes in a row to one device"},
-		{http.StatusTooManyRequests, "", channels.Throttled, channels.ScopeChannel, "Apple asks for less"},
+		{http.StatusTooManyRequests, apns2.ReasonTooManyProviderTokenUpdates, channels.Throttled, channels.ScopeChannel, "the provider token changes more often than every 20 minutes: does another program use the same key?", sourceToken},
+		{http.StatusTooManyRequests, apns2.ReasonTooManyRequests, channels.Throttled, channels.ScopeDevice, "too many pushes in a row to one device", sourceApple},
+		{http.StatusTooManyRequests, "", channels.Throttled, channels.ScopeChannel, "Apple asks for less", sourceHTTP},
 
-		{http.StatusInternalServerError, apns2.ReasonInternalServerError, channels.Retry, 0, "an internal error of Apple's"},
-		{http.StatusServiceUnavailable, apns2.ReasonServiceUnavailable, channels.Retry, 0, "the service is unavailable"},
-		{http.StatusServiceUnavailable, apns2.ReasonShutdown, channels.Retry, 0, "the server is shutting down"},
+		{http.StatusInternalServerError, apns2.ReasonInternalServerError, channels.Retry, 0, "an internal error of Apple's", sourceApple},
+		{http.StatusServiceUnavailable, apns2.ReasonServiceUnavailable, channels.Retry, 0, "the service is unavailable", sourceApple},
+		{http.StatusServiceUnavailable, apns2.ReasonShutdown, channels.Retry, 0, "the server is shutting down", sourceApple},
 	}
 }
 
