@@ -20,6 +20,20 @@ type Adapter interface {
 	Send(ctx context.Context, m Message) Result
 }
 
+// Divided is an Adapter whose addresses are at many destinations, which answer
+// each for itself: what one of them has in flight is bounded, and one that does
+// not answer is left alone, without the others'.
+type Divided interface {
+	Adapter
+	// Destination names who answers for an address, the same for every address
+	// there; empty when it is none's, and nothing is bounded. It is called for
+	// every delivery.
+	Destination(a notice.Address) string
+	// Places is how many in flight a destination may have in one consumer, as
+	// configured; 0: it is not. It is asked once in a while.
+	Places(destination string) int
+}
+
 // Message is one finished message for one address.
 type Message struct {
 	ID          string // the delivery's id: the same on every attempt

@@ -60,6 +60,21 @@ func TransportFailure(err error, wrote bool) Result {
 	return Result{Verdict: verdict, Code: code, Err: errors.New(words)}
 }
 
+// Unreached reports whether a result says that its destination could not be
+// reached, or did not answer in time: the codes of TransportFailure but those
+// of a connection that was there and broke.
+func (r Result) Unreached() bool {
+	switch r.Code {
+	case "timeout", "dns", "connect", "tls":
+		return true
+	}
+	return false
+}
+
+// BrokenOff reports whether a result says nothing of its destination, since the
+// send was canceled.
+func (r Result) BrokenOff() bool { return r.Code == "canceled" }
+
 // describeTransport names a transport error without the address it was for.
 func describeTransport(err error) (code, words string) {
 	var urlErr *url.Error

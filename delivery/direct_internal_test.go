@@ -104,7 +104,7 @@ func TestWhatIsHandedOverAndWhatIsReadKeepEachOtherOutOfNoLane(t *testing.T) {
 	if room, _ := l.awaitRoom(1); room[0] != 16 {
 		t.Errorf("room %d for what is read beside what was handed over, want all 16", room[0])
 	}
-	l.put(1, leases(1, 16))
+	l.put(1, waitingTasks(1, 16))
 	if rest, _ := l.offer(0, tasks[8:]); len(rest) != 4 {
 		t.Errorf("%d of 12 had no room in another lane, want 4", len(rest))
 	}
@@ -121,7 +121,7 @@ func TestOnlyWhatWasHandedOverLongAgoIsStale(t *testing.T) {
 	l := newLanes(64, 64, 0)
 	now := time.Now()
 	for _, ago := range []time.Duration{3 * time.Second, time.Second, 2 * time.Second} {
-		l.put(1, leases(1, 1))
+		l.put(1, waitingTasks(1, 1))
 		l.offer(1, []*task{{lease: &queue.Lease{}, direct: &handed{at: now.Add(-ago)}}})
 	}
 	old := l.stale(now.Add(-1500 * time.Millisecond))
@@ -157,7 +157,7 @@ func TestAWorkerOutlivesWhatIsSweptUpWhileItWaits(t *testing.T) {
 		}
 		s.Pace.SetShare(1)
 		synctest.Wait()
-		s.lanes.put(1, leases(1, 1))
+		s.lanes.put(1, waitingTasks(1, 1))
 		if synctest.Wait(); got == nil || got.direct != nil {
 			t.Error("the worker did not take what came next")
 		}

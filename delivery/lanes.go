@@ -7,11 +7,29 @@ import (
 
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/throttle"
 )
 
 // laneWeights is how many entries of each lane go in one round in which every
 // lane has work: the urgent first, and none starved.
-var laneWeights = [...]int{16, 4, 1}
+var laneWeights = credits{16, 4, 1}
+
+// credits are how many of each lane may still go in a round.
+type credits [3]int
+
+// pick spends a credit of the most urgent lane that has work and credit left.
+// When none has both, a new round begins. There must be work.
+func (c *credits) pick(hasWork func(lane int) bool) int {
+	for {
+		for lane := range c {
+			if c[lane] > 0 && hasWork(lane) {
+				c[lane]--
+				return lane
+			}
+		}
+		*c = laneWeights
+	}
+}
 
 // task is a delivery that waits to be sent.
 type task struct {
@@ -21,6 +39,15 @@ type task struct {
 	direct *handed // nil: it came by its channel's stream
 	lane   int     // where it waited, by laneIndex
 	turn   int     // its tenant's, of the lease
+
+	// delivery is the lease's, where its destination had to be known before its
+	// turn came; nil: it is decoded then.
+	delivery *notice.Delivery
+	dest     string                // empty: the channel has one destination, or it cannot be sent
+	at       *throttle.Destination // pinned; nil: not asked for a place yet
+	placed   bool                  // it has a place there
+	took     time.Duration         // how long the provider took to answer
+	came     throttle.Contact      // what that said of the destination
 }
 
 // lanes holds what was leased and is not worked yet, by lane and by turn, and
@@ -32,9 +59,11 @@ type lanes struct {
 	filled  sync.Cond // something came, a slot came free, or closed
 	drained sync.Cond // a turn has half its room again, or closed
 	lanes   [3]lane
-	credit  [3]int
+	credit  credits
 	room    int
 	slots   slots
+	aside   aside
+	refused sync.Cond // something was put off, or closed
 	closed  bool
 }
 
@@ -47,8 +76,24 @@ type lane struct {
 
 // line is what waits in one turn of a lane.
 type line struct {
+	resumed []*task // were set aside, and have a place at their destination now
 	waiting []*task
 	handed  int // how many of them were handed over directly
+}
+
+// empty reports whether nothing is in a line.
+func (t *line) empty() bool { return len(t.resumed)+len(t.waiting) == 0 }
+
+// pop takes the first off a line, and reports whether it had been set aside.
+func (t *line) pop() (next *task, resumed bool) {
+	from := &t.waiting
+	if len(t.resumed) > 0 {
+		from, resumed = &t.resumed, true
+	}
+	next = (*from)[0]
+	(*from)[0] = nil
+	*from = (*from)[1:]
+	return next, resumed
 }
 
 // streamed is how many of a line's tasks came by the stream.
@@ -62,8 +107,14 @@ func newLanes(room, slots, reserved int) *lanes {
 	for i := range l.lanes {
 		l.lanes[i].freed = make(chan struct{})
 	}
-	l.filled.L, l.drained.L = &l.mu, &l.mu
+	l.filled.L, l.drained.L, l.refused.L = &l.mu, &l.mu, &l.mu
 	return l
+}
+
+// divide bounds what each destination has in flight, with as much room as a
+// turn has for those that wait for one.
+func (l *lanes) divide(places *throttle.Destinations) {
+	l.aside = aside{places: places, most: l.room, lines: map[*throttle.Destination]*asideLine{}}
 }
 
 func laneIndex(lane notice.Lane) int {
@@ -111,11 +162,7 @@ func (l *lanes) roomIn(lane int) (out queue.Room) {
 }
 
 // put adds what was leased from the stream.
-func (l *lanes) put(lane int, leases []*queue.Lease) {
-	tasks := make([]*task, len(leases))
-	for i, lease := range leases {
-		tasks[i] = &task{lease: lease, turn: lease.Turn()}
-	}
+func (l *lanes) put(lane int, tasks []*task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.append(lane, tasks)
@@ -160,9 +207,11 @@ func (l *lanes) offer(lane int, tasks []*task) (rest []*task, freed <-chan struc
 	return rest, into.freed
 }
 
-// stale takes back what was handed over before a time and is not begun.
+// stale takes back what was handed over before a time and is not begun. What
+// was set aside for want of a place at its destination is left there: it would
+// come back by the stream only to be set aside again.
 func (l *lanes) stale(before time.Time) []*task {
-	return l.remove(func(t *task) bool { return t.direct != nil && t.direct.at.Before(before) })
+	return l.remove(func(t *task) bool { return t.direct != nil && t.at == nil && t.direct.at.Before(before) })
 }
 
 // remove takes back what is not begun and is as asked for.
@@ -172,19 +221,35 @@ func (l *lanes) remove(which func(*task) bool) (out []*task) {
 	for i := range l.lanes {
 		for turn := range l.lanes[i].turns {
 			at := &l.lanes[i].turns[turn]
-			at.waiting = slices.DeleteFunc(at.waiting, func(t *task) bool {
-				if !which(t) {
-					return false
-				}
-				out = append(out, t)
-				return true
-			})
+			at.waiting, out = without(at.waiting, which, out)
 		}
 	}
 	for _, t := range out {
 		l.leave(t)
 	}
+	for i := range l.lanes {
+		for turn := range l.lanes[i].turns {
+			at := &l.lanes[i].turns[turn]
+			at.resumed, out = without(at.resumed, which, out)
+		}
+	}
+	out = l.aside.remove(which, out)
+	for _, t := range out {
+		l.aside.abandon(t)
+	}
 	return out
+}
+
+// without takes what is as asked for out of tasks, and appends it to out.
+func without(tasks []*task, which func(*task) bool, out []*task) (rest, taken []*task) {
+	rest = slices.DeleteFunc(tasks, func(t *task) bool {
+		if !which(t) {
+			return false
+		}
+		out = append(out, t)
+		return true
+	})
+	return rest, out
 }
 
 // leave notes that a task, taken off its line, waits no more.
@@ -231,12 +296,35 @@ func (l *lanes) nextTurn(lane int) int {
 	in := &l.lanes[lane]
 	for i := range queue.Turns {
 		turn := (in.served + 1 + i) % queue.Turns
-		if len(in.turns[turn].waiting) > 0 && l.mayBegin(lane, turn) {
+		if !in.turns[turn].empty() && l.mayBegin(lane, turn) && l.firstMayGo(lane, turn) {
 			return turn
 		}
 	}
 	return -1
 }
+
+// firstMayGo reports whether the first of a turn has a place at its
+// destination; those that have none are set aside, or put off, before it.
+func (l *lanes) firstMayGo(lane, turn int) bool {
+	at := &l.lanes[lane].turns[turn]
+	for len(at.resumed) == 0 && len(at.waiting) > 0 {
+		switch l.aside.admit(at.waiting[0], max(l.free(lane), 1)) {
+		case goes:
+			return true
+		case stays:
+			return false
+		}
+		away, _ := at.pop()
+		l.leave(away)
+		if len(l.aside.putOff) > 0 {
+			l.refused.Signal()
+		}
+	}
+	return len(at.resumed) > 0
+}
+
+// free is how many slots a lane may use that nobody uses or is about to.
+func (l *lanes) free(lane int) int { return l.slots.unused(lane) - l.aside.reserved }
 
 // mayBegin reports whether a slot is there for a task of a lane and turn.
 func (l *lanes) mayBegin(lane, turn int) bool {
@@ -257,7 +345,7 @@ func (l *lanes) othersWait(lane, turn int) bool {
 			continue
 		}
 		for other := range l.lanes[i].turns {
-			if other != turn && len(l.lanes[i].turns[other].waiting) > 0 {
+			if other != turn && !l.lanes[i].turns[other].empty() {
 				return true
 			}
 		}
@@ -276,13 +364,77 @@ func (l *lanes) take() *task {
 	lane, turn := l.turn()
 	in := &l.lanes[lane]
 	in.served = turn
-	at := &in.turns[turn]
-	next := at.waiting[0]
-	at.waiting[0] = nil
-	at.waiting = at.waiting[1:]
+	next, resumed := in.turns[turn].pop()
 	l.slots.begin(lane, turn)
-	l.leave(next)
+	if next.placed {
+		l.aside.reserved--
+	}
+	if !resumed {
+		l.leave(next)
+	}
 	return next
+}
+
+// answered says what came of a task whose destination was asked for a place,
+// which somebody else may have now.
+func (l *lanes) answered(t *task) {
+	if t.at == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// The slot that it holds will be free in a moment.
+	l.goOn(l.aside.leave(t, l.free(ordinaryLane)+1))
+}
+
+// tend looks at what is set aside, and reports whether to go on doing so.
+func (l *lanes) tend() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.goOn(l.aside.tend(l.free(ordinaryLane)))
+		l.filled.Signal() // what waited for a moment may not be worth it any more
+	}
+	return !l.closed
+}
+
+// goOn lets what was set aside begin before everything else of its turn.
+func (l *lanes) goOn(tasks []*task) {
+	for _, t := range tasks {
+		at := &l.lanes[t.lane].turns[t.turn]
+		at.resumed = append(at.resumed, t)
+		l.filled.Signal()
+	}
+	if len(l.aside.putOff) > 0 {
+		l.refused.Signal()
+	}
+}
+
+// awaitPutOff waits until there is something to put off, and returns it with
+// how long each has to stay away; nil when closed.
+func (l *lanes) awaitPutOff() (tasks []*task, waits []putOff) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.closed && len(l.aside.putOff) == 0 {
+		l.refused.Wait()
+	}
+	if l.closed {
+		return nil, nil // close has them
+	}
+	tasks, l.aside.putOff = l.aside.putOff, nil
+	for _, t := range tasks {
+		waits = append(waits, putOff{l.aside.places.PutOff(t.at), t.at.IsDown()})
+		l.aside.abandon(t)
+	}
+	l.filled.Signal() // there is room for more
+	return tasks, waits
+}
+
+// putOff is for how long a delivery is, and whether because its destination is
+// down, or else because it is busy.
+type putOff struct {
+	wait time.Duration
+	down bool
 }
 
 // done says that a task that was taken is worked.
@@ -293,21 +445,13 @@ func (l *lanes) done(t *task) {
 	l.filled.Signal()
 }
 
-// turn is the most urgent lane that has work and credit left, and the turn in
-// it. When none has both, a new round begins. There must be work.
+// turn is the lane whose turn it is, and the turn in it. There must be work.
 func (l *lanes) turn() (lane, turn int) {
-	for {
-		for i := range l.lanes {
-			if l.credit[i] == 0 {
-				continue
-			}
-			if turn := l.nextTurn(i); turn >= 0 {
-				l.credit[i]--
-				return i, turn
-			}
-		}
-		l.credit = laneWeights
-	}
+	lane = l.credit.pick(func(lane int) bool {
+		turn = l.nextTurn(lane)
+		return turn >= 0
+	})
+	return lane, turn
 }
 
 // close wakes everybody who waits, and returns what nobody took.
@@ -317,15 +461,19 @@ func (l *lanes) close() []*task {
 	l.closed = true
 	l.filled.Broadcast()
 	l.drained.Broadcast()
-	var rest []*task
+	l.refused.Broadcast()
+	rest := l.aside.clear()
 	for i := range l.lanes {
 		in := &l.lanes[i]
 		for turn := range in.turns {
-			rest = append(rest, in.turns[turn].waiting...)
+			rest = append(append(rest, in.turns[turn].resumed...), in.turns[turn].waiting...)
 			in.turns[turn] = line{}
 		}
 		close(in.freed)
 		in.freed = make(chan struct{})
+	}
+	for _, t := range rest {
+		l.aside.abandon(t)
 	}
 	return rest
 }

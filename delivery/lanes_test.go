@@ -10,6 +10,15 @@ import (
 	"github.com/carillonhq/carillon/queue"
 )
 
+// waitingTasks makes n of them, each known by its lane in its payload.
+func waitingTasks(lane, n int) []*task {
+	out := make([]*task, n)
+	for i, l := range leases(lane, n) {
+		out[i] = &task{lease: l}
+	}
+	return out
+}
+
 // leases makes n of them, each known by its lane in its payload.
 func leases(lane, n int) []*queue.Lease {
 	out := make([]*queue.Lease, n)
@@ -23,7 +32,7 @@ func leases(lane, n int) []*queue.Lease {
 func filled(room int, waiting ...int) *lanes {
 	l := newLanes(room, 1<<20, 0)
 	for lane, n := range waiting {
-		l.put(lane, leases(lane, n))
+		l.put(lane, waitingTasks(lane, n))
 	}
 	return l
 }
@@ -91,7 +100,7 @@ func TestLanesAreServedByTheirWeights(t *testing.T) {
 func TestWhatIsUrgentOvertakesWhatWaits(t *testing.T) {
 	l := filled(512, 0, 50, 50)
 	count(t, l, 10)
-	l.put(0, leases(0, 1))
+	l.put(0, waitingTasks(0, 1))
 	if got := l.take(); got.lease.Payload[0] != 0 {
 		t.Errorf("lane %d went before the critical one", got.lease.Payload[0])
 	}
@@ -99,11 +108,11 @@ func TestWhatIsUrgentOvertakesWhatWaits(t *testing.T) {
 
 func TestALaneKeepsItsOrder(t *testing.T) {
 	l := newLanes(16, 1<<20, 0)
-	want := leases(1, 5)
+	want := waitingTasks(1, 5)
 	l.put(1, want[:2])
 	l.put(1, want[2:])
 	for i := range want {
-		if got := l.take(); got.lease != want[i] {
+		if got := l.take(); got != want[i] {
 			t.Fatalf("the entry taken at %d is not the one put at %d", i, i)
 		}
 	}
@@ -184,7 +193,7 @@ func TestClosingWakesEverybodyAndReturnsTheRest(t *testing.T) {
 		if l.take() != nil || l.await() {
 			t.Error("closed lanes gave work")
 		}
-		l.put(1, leases(1, 2)) // what a read that was under way brings
+		l.put(1, waitingTasks(1, 2)) // what a read that was under way brings
 		if rest := l.close(); len(rest) != 2 {
 			t.Errorf("closing again returned %d entries, want the 2 that came late", len(rest))
 		}

@@ -18,7 +18,8 @@ import (
 //	inbox ─► admit
 //	3 × events reader ─► planner
 //	channel × (3 × reader ─► lanes ─► workers) ─► settlers
-//	promoter, renewer, tidier, sweeper
+//	promoter, renewer, tidier, sweeper; for each channel what tends to its lines
+//	of destinations, and puts off what has no room there
 func (p *Pipeline) Run(ctx context.Context) {
 	sendCtx, endSends := context.WithCancel(context.Background())
 	defer endSends()
@@ -33,6 +34,8 @@ func (p *Pipeline) Run(ctx context.Context) {
 		for range s.Slots.Limit() {
 			working.Go(func() { s.work(ctx, sendCtx) })
 		}
+		working.Go(s.putOffLoop)
+		tending.Go(func() { s.tendLoop(ctx) })
 	}
 	for range settlers {
 		settling.Go(func() { settle.run(settleCtx) })
@@ -170,7 +173,7 @@ func (s *sender) readLoop(ctx context.Context, lane notice.Lane) {
 		read:    reader.ReadTurns,
 		reclaim: reader.Reclaim,
 		own:     reader.Own,
-		take:    func(leases []*queue.Lease) { s.lanes.put(i, leases) },
+		take:    func(leases []*queue.Lease) { s.lanes.put(i, s.tasksOf(leases)) },
 	})
 }
 

@@ -25,8 +25,10 @@ type sender struct {
 	p       *Pipeline
 	channel notice.Channel
 	lanes   *lanes
-	turn    sync.Mutex                // whoever holds it takes the next delivery
-	slow    atomic.Pointer[time.Time] // until when planners do not wait for it; nil: they may
+	// destinations names those of a channel that has many; nil: it has one.
+	destinations channels.Divided
+	turn         sync.Mutex                // whoever holds it takes the next delivery
+	slow         atomic.Pointer[time.Time] // until when planners do not wait for it; nil: they may
 
 	mu     sync.Mutex
 	broken string // what the provider said of our credential; empty when it is taken
@@ -36,7 +38,9 @@ func newSender(p *Pipeline, c Channel) *sender {
 	// Room for every slot's next delivery, in each lane, keeps slots busy
 	// between two reads without leasing more than will be worked soon.
 	room := min(max(8*c.Slots.Limit(), 64), 1024)
-	return &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
+	s := &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
+	s.divide()
+	return s
 }
 
 // work takes and sends deliveries, one after the other, until the lanes close.
@@ -47,8 +51,13 @@ func (s *sender) work(ctx, sendCtx context.Context) {
 		if t == nil {
 			return
 		}
+		var settled *queue.Settlement
 		if s.p.stillOurs(ctx, t.lease) {
-			s.p.finish(s.deliver(sendCtx, t))
+			settled = s.deliver(sendCtx, t)
+		}
+		s.lanes.answered(t)
+		if settled != nil {
+			s.p.finish(settled)
 		}
 		s.Slots.Release(1)
 		s.lanes.done(t)
@@ -83,21 +92,20 @@ func (s *sender) next(ctx context.Context) *task {
 
 // deliver works a delivery, and says what is to be committed for it.
 func (s *sender) deliver(ctx context.Context, t *task) *queue.Settlement {
-	if t.direct != nil {
-		settled := s.attempt(ctx, t.lease, &t.direct.draft.out[0].Delivery)
-		settled.Planned = t.direct.draft.now
-		return settled
+	if d := t.known(); d != nil {
+		return t.planned(s.attempt(ctx, t, d))
 	}
 	d, err := readDelivery(t.lease.Payload)
 	if err != nil {
 		return s.unreadable(t.lease, err)
 	}
-	return s.attempt(ctx, t.lease, &d)
+	return s.attempt(ctx, t, &d)
 }
 
 // attempt makes one attempt and says what follows from it. A panic, of a
 // template or an adapter, is an attempt that failed.
-func (s *sender) attempt(ctx context.Context, l *queue.Lease, d *notice.Delivery) (out *queue.Settlement) {
+func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out *queue.Settlement) {
+	l := t.lease
 	defer func() {
 		if r := recover(); r != nil {
 			s.p.Log.Error("a panic while sending", "delivery", d.ID, "channel", s.channel, "panic", r, "stack", string(debug.Stack()))
@@ -112,7 +120,9 @@ func (s *sender) attempt(ctx context.Context, l *queue.Lease, d *notice.Delivery
 	if err != nil {
 		return s.buried(l, d, now, "render", err)
 	}
+	began := time.Now()
 	result := s.Adapter.Send(ctx, m)
+	t.took, t.came = time.Since(began), came(result)
 	answered := s.p.Now()
 	s.p.metrics.send.WithLabelValues(string(s.channel)).Observe(answered.Sub(now).Seconds())
 	settled := s.follow(l, d, result)

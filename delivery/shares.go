@@ -28,6 +28,9 @@ const (
 	ordinary
 )
 
+// ordinaryLane is any lane of the class ordinary.
+const ordinaryLane = 1
+
 func classOf(lane int) int {
 	if lane == 0 {
 		return critical
@@ -74,6 +77,12 @@ func (s *slots) free(lane, turn int) answer {
 }
 
 func (s *slots) used() int { return s.classes[critical].used + s.classes[ordinary].used }
+
+// unused is how many slots a task of a lane could have.
+func (s *slots) unused(lane int) int {
+	c := &s.classes[classOf(lane)]
+	return min(c.limit-c.used, s.classes[critical].limit-s.used())
+}
 
 // othersLately reports whether another turn had a task lately.
 func (s *slots) othersLately(turn int) bool {

@@ -3,17 +3,14 @@ package webhook
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/channels/channelstest"
-	"github.com/carillonhq/carillon/config"
 )
 
 // memory is a Failures that says what it is told to.
@@ -94,58 +91,4 @@ func TestAFailureQuotesTheEndpoint(t *testing.T) {
 	if r.Err == nil || !strings.Contains(r.Err.Error(), `"upstream is on fire, …"`) {
 		t.Errorf("got %v", r.Err)
 	}
-}
-
-// TestAHostThatHangsCostsAnotherNothing: as many senders as the channel has
-// slots call a host that does not answer. Those over its share come back at
-// once, and another host is called as if nothing were.
-func TestAHostThatHangsCostsAnotherNothing(t *testing.T) {
-	release := make(chan struct{})
-	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	defer hangs.Close()
-	rec := startReceiver(t)
-	a, err := New(config.Webhook{Limits: config.Limits{Concurrency: 64}, Timeout: config.Duration(time.Minute), MaxResponse: 1 << 10, AllowNetworks: []string{"127.0.0.1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	busy := make(chan channels.Result, 64)
-	var senders sync.WaitGroup
-	for range 64 {
-		senders.Go(func() { busy <- a.Send(t.Context(), messageTo(hangs.URL, "1-a-0")) })
-	}
-	for range 64 - share(64) {
-		if r := <-busy; r.Verdict != channels.Throttled || r.Code != "host_busy" || r.RetryAfter <= 0 {
-			t.Errorf("got %v, %q, %v; want throttled", r.Verdict, r.Code, r.Err)
-		}
-	}
-	mustSend(t, a, messageTo(rec.URL, "1-b-0"))
-	close(release)
-	senders.Wait()
-	for range share(64) {
-		if r := <-busy; r.Verdict != channels.Sent {
-			t.Errorf("got %v, %q, %v; want sent", r.Verdict, r.Code, r.Err)
-		}
-	}
-}
-
-func TestADeadHostCostsFiveAttempts(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close() // nobody listens there now
-	a := localAdapter(t)
-	m := messageTo("http://"+l.Addr().String(), "1-a-0")
-	for range downAfter {
-		if r := a.Send(t.Context(), m); r.Verdict != channels.Retry || r.Code != "connect" {
-			t.Fatalf("got %v, %q, %v; want a retry", r.Verdict, r.Code, r.Err)
-		}
-	}
-	r := a.Send(t.Context(), m)
-	if r.Verdict != channels.Throttled || r.Scope != channels.ScopeHost || r.Code != "host_down" || r.RetryAfter <= 0 || r.RetryAfter > downFirst {
-		t.Errorf("got %+v, want it left alone", r)
-	}
-	channelstest.CheckResult(t, r, secretA)
-	mustSend(t, a, messageTo(startReceiver(t).URL, "1-b-0"))
 }

@@ -16,7 +16,7 @@ import (
 type route struct {
 	tls    *tls.Config
 	fields []byte // header fields of its own, as lines
-	limit  int    // the most requests in flight to one host
+	places int    // the most requests in flight to one host; 0: it is not configured
 }
 
 // routes are the destinations of the configuration, and what holds for every
@@ -36,7 +36,7 @@ func newRoutes(cfg config.Webhook) (*routes, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := &routes{other: &route{tls: secured, limit: share(cfg.Concurrency)}}
+	all := &routes{other: &route{tls: secured}}
 	for i, d := range cfg.Destinations {
 		r, err := newRoute(cfg, d, all.other)
 		if err != nil {
@@ -71,9 +71,7 @@ func newRoute(cfg config.Webhook, d config.Destination, other *route) (*route, e
 		}
 		r.tls = secured
 	}
-	if d.Concurrency > 0 {
-		r.limit = d.Concurrency
-	}
+	r.places = d.Concurrency
 	for i, h := range d.Headers {
 		if err := checkHeader(h.Name, h.Value.Reveal()); err != nil {
 			return nil, fmt.Errorf("headers[%d]: %w", i, err)
@@ -106,14 +104,4 @@ func (r *routes) of(host string) *route {
 		}
 	}
 	return r.other
-}
-
-// share is how many requests may be in flight to one host when nothing is
-// configured: a quarter of the channel's, or 32 when that is more, and never
-// more than half, so that a host which hangs leaves room for the others.
-func share(concurrency int) int {
-	if concurrency == 0 {
-		concurrency = 64
-	}
-	return max(1, min(concurrency/2, max(32, concurrency/4)))
 }

@@ -39,19 +39,11 @@ func TestWhichDestinationHoldsAHost(t *testing.T) {
 		config.Destination{Host: "*.Bücher.example", Concurrency: 3},
 		config.Destination{Host: "10.1.2.3", Concurrency: 4})
 	for host, want := range map[string]int{
-		"hooks.acme.example": 1, "hooks.acme.example.": 1, "a.b.acme.example": 2, "acme.example": 32, "evilacme.example": 32,
-		"a.xn--bcher-kva.example": 3, "10.1.2.3": 4, "other.example": 32,
+		"hooks.acme.example": 1, "hooks.acme.example.": 1, "a.b.acme.example": 2, "acme.example": 0, "evilacme.example": 0,
+		"a.xn--bcher-kva.example": 3, "10.1.2.3": 4, "other.example": 0,
 	} {
-		if got := a.routes.of(host).limit; got != want {
+		if got := a.Places("https://" + host + ":8443"); got != want {
 			t.Errorf("%s: %d in flight, want %d", host, got, want)
-		}
-	}
-}
-
-func TestTheShareOfAHost(t *testing.T) {
-	for concurrency, want := range map[int]int{0: 32, 1: 1, 2: 1, 16: 8, 64: 32, 100: 32, 256: 64} {
-		if got := share(concurrency); got != want {
-			t.Errorf("of %d: %d, want %d", concurrency, got, want)
 		}
 	}
 }

@@ -35,7 +35,6 @@ const (
 type Adapter struct {
 	client    *http1.Client
 	routes    *routes
-	gate      *gate
 	timeout   time.Duration
 	now       func() time.Time
 	userAgent string
@@ -84,7 +83,6 @@ func New(cfg config.Webhook, opts ...Option) (*Adapter, error) {
 	return &Adapter{
 		client:    newClient(cfg, dialer),
 		routes:    routes,
-		gate:      newGate(time.Now),
 		timeout:   cfg.Timeout.Std(),
 		now:       s.now,
 		userAgent: "Carillon/" + s.version,
@@ -129,17 +127,7 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	if err != nil {
 		return invalid(err)
 	}
-	route := a.routes.of(to.name)
-	if refused := a.gate.enter(ctx, to.address, route.limit); refused != nil {
-		return *refused
-	}
-	return a.remember(ctx, &m, to.name, a.attempt(ctx, &m, &to, route))
-}
-
-// attempt makes the exchange that the gate has let in.
-func (a *Adapter) attempt(ctx context.Context, m *channels.Message, to *endpoint, route *route) (r channels.Result) {
-	defer func() { a.gate.leave(to.address, r) }()
-	return a.exchange(ctx, m, to, route)
+	return a.remember(ctx, &m, to.name, a.exchange(ctx, &m, &to, a.routes.of(to.name)))
 }
 
 // exchange makes the request and classifies what comes of it.

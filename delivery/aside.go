@@ -1,0 +1,413 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/throttle"
+)
+
+// aside is where deliveries wait whose destination has no place free, so that
+// they hold up nothing that is to go elsewhere: each destination has a line, and
+// goes on with it the moment a place comes free. What fits into no line is put
+// off: it goes back to the queue until it is likely to find one.
+//
+// docs/decisions/014 says why. The lock of lanes guards all of it.
+type aside struct {
+	places   *throttle.Destinations // nil: the channel has one destination
+	lines    map[*throttle.Destination]*asideLine
+	ring     []*asideLine // those with something in it, in no order
+	turn     int          // of ring: the line that is looked at next
+	waiting  int          // in all lines
+	most     int
+	reserved int     // have a place, and are not begun
+	putOff   []*task // on their way back to the queue
+	spare    []*asideLine
+}
+
+const (
+	// putOffMost is how many may be on their way back to the queue before what
+	// is behind them has to wait.
+	putOffMost = 256
+	// lineParts is the part of aside that one destination's line may fill.
+	lineParts = 4
+	// neighbours is how many other lines are looked at when a place has come
+	// free.
+	neighbours = 4
+	// tendEvery is how often lines are looked at that nothing moves.
+	tendEvery = 100 * time.Millisecond
+)
+
+// asideLine is what waits for one destination, by lane and turn: the lanes and
+// the tenants that share a host share its places as they do the channel's slots.
+type asideLine struct {
+	at     *throttle.Destination
+	lanes  [3]asideLane
+	credit credits
+	n      int
+	ring   int // its index there
+}
+
+type asideLane struct {
+	turns  [queue.Turns][]*task
+	served int
+	n      int
+}
+
+// may is whether what is first in a lane's turn may begin.
+type may uint8
+
+const (
+	goes     may = iota
+	stays        // others wait behind it, for a moment
+	wentAway     // it was taken off: whatever is next may
+)
+
+// admit finds a place for a task that is first in its lane and turn. free is
+// how many slots are free.
+func (a *aside) admit(t *task, free int) may {
+	if t.dest == "" || t.placed {
+		return goes
+	}
+	if t.at == nil {
+		t.at = a.places.Pin(t.dest)
+	}
+	line := a.lines[t.at]
+	entry := throttle.Full // those who came before it wait
+	if line == nil {
+		entry = a.places.Enter(t.at, free)
+	}
+	switch {
+	case entry == throttle.Entered:
+		t.placed = true
+		a.reserved++
+		return goes
+	case entry == throttle.Full && a.join(t, line):
+		return wentAway
+	case a.places.WorthWaiting(t.at, free), len(a.putOff) >= putOffMost:
+		return stays
+	}
+	a.sendAway(t)
+	return wentAway
+}
+
+// join puts a task into its destination's line, when there is room.
+func (a *aside) join(t *task, line *asideLine) bool {
+	if a.waiting >= a.most {
+		return false
+	}
+	if line == nil {
+		line = a.open(t.at)
+	} else if line.n >= a.room(line) {
+		return false
+	}
+	line.push(t)
+	a.waiting++
+	return true
+}
+
+func (a *aside) room(line *asideLine) int {
+	return min(a.most/lineParts, a.places.LineRoom(line.at))
+}
+
+// sendAway puts a task off.
+func (a *aside) sendAway(t *task) { a.putOff = append(a.putOff, t) }
+
+// resume gives places to what waits in a line, as long as there are any, and
+// returns what got one. The line of a destination that is down is put off.
+func (a *aside) resume(line *asideLine, free int) (out []*task) {
+	for line.n > 0 {
+		switch a.places.Enter(line.at, max(free, 1)) {
+		case throttle.Full:
+			return out
+		case throttle.Down:
+			a.trim(line, 0)
+			return out
+		}
+		t := line.pop()
+		a.waiting--
+		t.placed = true
+		a.reserved++
+		free--
+		out = append(out, t)
+	}
+	a.close(line)
+	return out
+}
+
+// trim puts off what a line has beyond its room, the last and the least urgent
+// first.
+func (a *aside) trim(line *asideLine, room int) {
+	for line.n > room {
+		a.sendAway(line.popLast())
+		a.waiting--
+	}
+	if line.n == 0 {
+		a.close(line)
+	}
+}
+
+// leave gives a task's place back, with what came of it, and returns what may
+// go on now.
+func (a *aside) leave(t *task, free int) []*task {
+	line := a.lines[t.at]
+	a.places.Leave(t.at, t.took, t.came)
+	a.places.Unpin(t.at)
+	t.at, t.placed = nil, false
+	if line != nil {
+		if out := a.resume(line, free); len(out) > 0 {
+			return out
+		}
+	}
+	return a.resumeOthers(neighbours, free)
+}
+
+// resumeOthers looks at the next few lines, whose destinations may have another
+// place because fewer slots are in use.
+func (a *aside) resumeOthers(most, free int) (out []*task) {
+	for range min(most, len(a.ring)) {
+		if len(a.ring) == 0 {
+			break
+		}
+		a.turn = (a.turn + 1) % len(a.ring)
+		more := a.resume(a.ring[a.turn], free-len(out))
+		out = append(out, more...)
+	}
+	return out
+}
+
+// tend makes every line as long as it may be by now, and returns what may go
+// on: a destination that has slowed down keeps less at hand.
+func (a *aside) tend(free int) []*task {
+	for i := len(a.ring) - 1; i >= 0; i-- {
+		a.trim(a.ring[i], a.room(a.ring[i]))
+	}
+	return a.resumeOthers(len(a.ring), free)
+}
+
+// abandon lets go of a task that will not be sent from here.
+func (a *aside) abandon(t *task) {
+	if t.at == nil {
+		return
+	}
+	if t.placed {
+		a.places.Withdraw(t.at)
+		a.reserved--
+	}
+	a.places.Unpin(t.at)
+	t.at, t.placed = nil, false
+}
+
+// remove takes what is as asked for out of the lines, and appends it to out.
+func (a *aside) remove(which func(*task) bool, out []*task) []*task {
+	for i := len(a.ring) - 1; i >= 0; i-- {
+		line, before := a.ring[i], len(out)
+		for lane := range line.lanes {
+			in := &line.lanes[lane]
+			for turn := range in.turns {
+				was := len(out)
+				in.turns[turn], out = without(in.turns[turn], which, out)
+				in.n -= len(out) - was
+			}
+		}
+		line.n -= len(out) - before
+		a.waiting -= len(out) - before
+		if line.n == 0 {
+			a.close(line)
+		}
+	}
+	return out
+}
+
+// clear empties everything.
+func (a *aside) clear() (rest []*task) {
+	for len(a.ring) > 0 {
+		a.trim(a.ring[0], 0)
+	}
+	rest, a.putOff = a.putOff, nil
+	return rest
+}
+
+// open makes a line for a destination.
+func (a *aside) open(at *throttle.Destination) *asideLine {
+	var line *asideLine
+	if n := len(a.spare); n > 0 {
+		line, a.spare = a.spare[n-1], a.spare[:n-1]
+	} else {
+		line = &asideLine{}
+	}
+	line.at, line.credit, line.ring = at, laneWeights, len(a.ring)
+	a.lines[at] = line
+	a.ring = append(a.ring, line)
+	return line
+}
+
+// close forgets a line that is empty.
+func (a *aside) close(line *asideLine) {
+	last := len(a.ring) - 1
+	a.ring[line.ring] = a.ring[last]
+	a.ring[line.ring].ring = line.ring
+	a.ring[last] = nil
+	a.ring = a.ring[:last]
+	delete(a.lines, line.at)
+	line.at = nil
+	if len(a.spare) < neighbours {
+		a.spare = append(a.spare, line)
+	}
+}
+
+func (l *asideLine) push(t *task) {
+	in := &l.lanes[t.lane]
+	in.turns[t.turn] = append(in.turns[t.turn], t)
+	in.n++
+	l.n++
+}
+
+// pop takes what goes on next; there must be something.
+func (l *asideLine) pop() *task {
+	in := &l.lanes[l.credit.pick(func(lane int) bool { return l.lanes[lane].n > 0 })]
+	for {
+		in.served = (in.served + 1) % queue.Turns
+		if turn := &in.turns[in.served]; len(*turn) > 0 {
+			t := (*turn)[0]
+			(*turn)[0] = nil
+			*turn = (*turn)[1:]
+			in.n--
+			l.n--
+			return t
+		}
+	}
+}
+
+// popLast takes what can wait longest: the last of the turn that has most, in
+// the lane that is the least urgent.
+func (l *asideLine) popLast() *task {
+	lane := len(l.lanes) - 1
+	for l.lanes[lane].n == 0 {
+		lane--
+	}
+	in := &l.lanes[lane]
+	most := 0
+	for turn := range in.turns {
+		if len(in.turns[turn]) > len(in.turns[most]) {
+			most = turn
+		}
+	}
+	last := len(in.turns[most]) - 1
+	t := in.turns[most][last]
+	in.turns[most][last] = nil
+	in.turns[most] = in.turns[most][:last]
+	in.n--
+	l.n--
+	return t
+}
+
+// divide has the lanes know the destinations of a channel that has many.
+func (s *sender) divide() {
+	many, ok := s.Adapter.(channels.Divided)
+	if !ok {
+		return
+	}
+	s.destinations = many
+	n := s.Slots.Limit()
+	s.lanes.divide(throttle.NewDestinations(throttle.DestinationRules{
+		Slots: n - min(max(s.CriticalSlots, 0), n-1), Places: many.Places, Now: time.Now, Jitter: s.p.Jitter}))
+}
+
+// destination is where a delivery is sent to; empty when that is all the same.
+func (s *sender) destination(d *notice.Delivery) string {
+	if s.destinations == nil {
+		return ""
+	}
+	return s.destinations.Destination(d.Address)
+}
+
+// tasksOf makes tasks of leases. Where a channel has many destinations they are
+// decoded here, by who read them, and not one after the other behind a lock.
+func (s *sender) tasksOf(leases []*queue.Lease) []*task {
+	tasks := make([]*task, len(leases))
+	for i, l := range leases {
+		tasks[i] = &task{lease: l, turn: l.Turn()}
+		if s.destinations == nil {
+			continue
+		}
+		if d, err := readDelivery(l.Payload); err == nil {
+			tasks[i].delivery, tasks[i].dest = &d, s.destination(&d)
+		}
+	}
+	return tasks
+}
+
+// tendLoop keeps the lines as long as they may be, until the lanes close.
+func (s *sender) tendLoop(ctx context.Context) {
+	for sleep(ctx, tendEvery) && s.lanes.tend() {
+	}
+}
+
+// putOffLoop parks what found no room in its destination's line, until the
+// lanes close.
+func (s *sender) putOffLoop() {
+	for {
+		tasks, waits := s.lanes.awaitPutOff()
+		if tasks == nil {
+			return
+		}
+		for i, t := range tasks {
+			s.p.finish(s.putOff(t, waits[i]))
+		}
+	}
+}
+
+var (
+	errBusy = errors.New("its host has as many requests in flight as it may have, and more are waiting")
+	errDown = errors.New("its host could not be reached lately, and is left alone for a while")
+)
+
+// putOff says what is to be committed for a delivery whose destination has no
+// place for it now. It costs no attempt.
+func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
+	result := channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: "host_busy", Err: errBusy}
+	if o.down {
+		result.Code, result.Err = "host_down", errDown
+	}
+	s.p.metrics.throttled.WithLabelValues("address", "defer").Inc()
+	d, now := t.known(), s.p.Now()
+	settled := s.beforeSend(t.lease, d, now)
+	if settled == nil {
+		next := decide(attemptOf{delivery: d, result: result, retry: s.Retry, now: now, jitter: s.p.Jitter})
+		settled = &queue.Settlement{Kind: next.kind, Lease: t.lease, Delivery: d, Entry: next.entry, Due: next.due, Reason: next.reason}
+	}
+	return t.planned(settled)
+}
+
+// known is a task's delivery, where its destination is known.
+func (t *task) known() *notice.Delivery {
+	if t.direct != nil {
+		return &t.direct.draft.out[0].Delivery
+	}
+	return t.delivery
+}
+
+// planned adds to what becomes of a task that was handed over when its event
+// was planned, since both are committed at once.
+func (t *task) planned(settled *queue.Settlement) *queue.Settlement {
+	if t.direct != nil {
+		settled.Planned = t.direct.draft.now
+	}
+	return settled
+}
+
+// came is what a provider's answer says of its host.
+func came(r channels.Result) throttle.Contact {
+	switch {
+	case r.BrokenOff():
+		return throttle.Unclear
+	case r.Unreached():
+		return throttle.Silent
+	}
+	return throttle.Answered
+}

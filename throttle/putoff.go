@@ -1,0 +1,88 @@
+package throttle
+
+import "time"
+
+const (
+	// putOffLeast is the shortest time that anything is put off for: coming
+	// back costs the queue two transitions.
+	putOffLeast = time.Second
+	// putOffMost is how much longer than the shortest time anything is put off
+	// for, however much is before it: a destination may get well.
+	putOffMost = 5 * time.Minute
+	// downSpacing is the time between two that come back to a destination that
+	// is down, whose pace nobody knows.
+	downSpacing = 10 * time.Millisecond
+	// downSpread is by how many times the pause of a destination that is down
+	// its backlog is spread at most.
+	downSpread = 5
+	// freshFor is how long a destination that has not answered yet may take to
+	// show what it is like.
+	freshFor = 100 * time.Millisecond
+	// briefly is the longest time between two answers of a destination that is
+	// worth waiting for with others behind; brieflyFull while hardly any slot is
+	// free, when they could not go either.
+	briefly, brieflyFull = time.Millisecond, 10 * time.Millisecond
+	// lineTime is how much of a destination's work, in time, is worth keeping
+	// at hand.
+	lineTime = 2 * time.Second
+)
+
+// PutOff is how long one more that is to go to a destination has to stay away,
+// when it has no place and no line to wait in. Each comes back when what was put
+// off before it is likely to be done, so that it need not be put off again.
+func (d *Destinations) PutOff(at *Destination) time.Duration {
+	now := d.rules.Now()
+	first, spacing, most := now.Add(putOffLeast), d.interval(at, now), putOffMost
+	if at.down > 0 {
+		first, spacing, most = later(at.until, now.Add(probeWait)), downSpacing, min(downSpread*at.down, putOffMost)
+	}
+	at.back = later(at.back, first)
+	due, last := at.back, first.Add(most)
+	if due.After(last) {
+		at.back = last
+		return first.Add(d.rules.Jitter(most)).Sub(now)
+	}
+	at.back = at.back.Add(spacing)
+	return due.Sub(now)
+}
+
+// interval is the time between two places that come free at a destination, as
+// far as is known.
+func (d *Destinations) interval(at *Destination, now time.Time) time.Duration {
+	took := at.answers.average
+	if at.used > 0 {
+		took = max(took, now.Sub(at.answers.progress))
+	}
+	return took / time.Duration(max(at.used, 1))
+}
+
+// LineRoom is how many that wait for a place at a destination are worth keeping
+// at hand, as far as is known: what it takes in two seconds, and two at least.
+func (d *Destinations) LineRoom(at *Destination) int {
+	return int(max(lineTime/max(d.interval(at, d.rules.Now()), time.Microsecond), 2))
+}
+
+// WorthWaiting reports whether a place at a destination is so likely to come
+// free within a moment that others may wait behind. free is how many slots are.
+func (d *Destinations) WorthWaiting(at *Destination, free int) bool {
+	now := d.rules.Now()
+	switch {
+	case at.down > 0 || at.used == 0:
+		return false
+	case !at.answers.known:
+		return now.Sub(at.answers.progress) < freshFor
+	case free > d.rules.Slots/5:
+		return d.interval(at, now) <= briefly
+	}
+	return d.interval(at, now) <= brieflyFull
+}
+
+// IsDown reports whether a destination is left alone.
+func (at *Destination) IsDown() bool { return at.down > 0 }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
