@@ -7,8 +7,12 @@ import (
 	"github.com/carillonhq/carillon/notice"
 )
 
-// enhanced matches an enhanced status code (RFC 3463) of a failure.
-var enhanced = regexp.MustCompile(`\b([45]\.\d{1,3}\.\d{1,3})\b`)
+// whole matches an enhanced status code (RFC 3463) of a failure, and inWords
+// one among words, where parts of IP addresses look like one.
+var (
+	whole   = regexp.MustCompile(`^[45]\.\d{1,3}\.\d{1,3}$`)
+	inWords = regexp.MustCompile(`(?:^|[^0-9.])([45]\.\d{1,3}\.\d{1,3})(?:$|[^0-9.]|\.(?:$|[^0-9]))`)
+)
 
 // unknownUser matches how servers without enhanced codes say that there is no
 // such mailbox. Only what says so in as many words: an address that is
@@ -24,8 +28,8 @@ func Code(status, words string) string {
 	if Telling(status) {
 		return status
 	}
-	if found := enhanced.FindString(words); Telling(found) && (status == "" || found[0] == status[0]) {
-		return found
+	if m := inWords.FindStringSubmatch(words); m != nil && Telling(m[1]) && (status == "" || m[1][0] == status[0]) {
+		return m[1]
 	}
 	if unknownUser.MatchString(words) && (status == "" || status[0] == '5') {
 		return "5.1.1"
@@ -36,7 +40,7 @@ func Code(status, words string) string {
 // Telling reports whether an enhanced status code says more than "other or
 // undefined".
 func Telling(code string) bool {
-	return enhanced.FindString(code) == code && code != "" && !strings.HasSuffix(code, ".0.0")
+	return whole.MatchString(code) && !strings.HasSuffix(code, ".0.0")
 }
 
 // Classify says what a failed mail's code means for its address. Only what

@@ -5,6 +5,7 @@ import (
 	_ "embed" // the script
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -73,7 +74,7 @@ func suppressionFor(f notice.Feedback, limit SoftLimit) Suppression {
 		out.Reason = fmt.Sprintf("bounced %d times: %s", limit.Count, f.Words())
 	}
 	if len(out.Reason) > maxReason {
-		out.Reason = out.Reason[:maxReason]
+		out.Reason = strings.ToValidUTF8(out.Reason[:maxReason], "")
 	}
 	return out
 }
