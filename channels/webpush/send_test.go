@@ -23,6 +23,7 @@ import (
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
 )
@@ -312,7 +313,7 @@ func TestPayloadsAreMadeToFit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := message("3-x-0", "")
 			m.Content.Push = &tc.content
-			raw, err := newPayload(m)
+			raw, err := newPayload(m, maxPayload)
 			if tc.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.fails) || strings.Contains(err.Error(), "secret") {
 					t.Errorf("error %v, want it to say %q", err, tc.fails)
@@ -325,7 +326,7 @@ func TestPayloadsAreMadeToFit(t *testing.T) {
 			}
 		})
 	}
-	if _, err := newPayload(channels.Message{}); err == nil {
+	if _, err := newPayload(channels.Message{}, maxPayload); err == nil {
 		t.Error("a message without push content was encoded")
 	}
 }
@@ -380,6 +381,81 @@ func TestSectionsThatCannotWorkAreRefusedByName(t *testing.T) {
 			_, err := New(cfg)
 			if err == nil || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v, want it to name %s", err, tc.says)
+			}
+		})
+	}
+}
+
+func TestAServiceThatTakesLessGetsLessOnce(t *testing.T) {
+	b := newBrowser(t)
+	limit := 2200
+	srv := newService(t, nil)
+	var sizes []int64
+	srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sizes = append(sizes, r.ContentLength)
+		if r.ContentLength > int64(limit) {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+	})
+	a := newAdapter(t, srv.section(t))
+	m := message("3-x-0", b.subscription(srv.URL+"/push/1"))
+	m.Content.Push.Body = strings.Repeat("wörd ", 2000)
+	if r := send(t, a, m); r.Verdict != channels.Sent || len(sizes) != 2 {
+		t.Errorf("%+v after requests of %v bytes", r, sizes)
+	}
+	sizes, limit = nil, 100
+	if r := send(t, a, m); r.Verdict != channels.Rejected || r.Code != "413" || len(sizes) != 2 {
+		t.Errorf("%+v after requests of %v bytes", r, sizes)
+	}
+	sizes = nil
+	m.Content.Push.Body = "short"
+	if r := send(t, a, m); r.Verdict != channels.Rejected || len(sizes) != 1 {
+		t.Errorf("%+v after requests of %v bytes", r, sizes)
+	}
+}
+
+func TestOptionsReachTheServiceAndThePage(t *testing.T) {
+	srv, b := newService(t, nil), newBrowser(t)
+	m := message("3-x-0", b.subscription(srv.URL+"/push/1"))
+	m.Content.Push.Options = &notice.PushOptions{WebPush: &notice.WebPushOptions{Urgency: "very-low", Notification: []byte(`{"icon":"/i.png","tag":"t"}`)}}
+	send(t, newAdapter(t, srv.section(t)), m)
+	req := srv.last()
+	plain, err := b.read(req.body)
+	want := `{"id":"3-x-0","title":"Shipped","body":"Order A-1","notification":{"icon":"/i.png","tag":"t"}}`
+	if err != nil || string(plain) != want || req.header.Get("Urgency") != "very-low" {
+		t.Errorf("urgency %q, the page reads %s (%v)", req.header.Get("Urgency"), plain, err)
+	}
+}
+
+func TestHostileTextsAreReadAsTextOrRefused(t *testing.T) {
+	srv, b := newService(t, nil), newBrowser(t)
+	a := newAdapter(t, srv.section(t))
+	for name, p := range map[string]notice.PushContent{
+		"a NUL":            {Body: "a\x00b"},
+		"an override":      {Title: "a\u202eb", Body: "\u200b\u2060\ufeff"},
+		"no UTF-8":         {Body: "\xff\xed\xa0\x80"},
+		"half a pair":      {Body: "b", Data: []byte(`{"a":"\ud800"}`)},
+		"a megabyte":       {Title: "t", Body: strings.Repeat("ä", 1<<19)},
+		"a title as long":  {Title: strings.Repeat("ä", 1<<19), Body: "b"},
+		"one character":    {Body: "e" + strings.Repeat("\u0301", 4000)},
+		"brackets in data": {Body: "b", Data: []byte(`{"a":` + strings.Repeat("[", 1500) + strings.Repeat("]", 1500) + `}`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := message("3-x-0", b.subscription(srv.URL+"/push/1"))
+			m.Content.Push = &p
+			switch r := send(t, a, m); r.Verdict {
+			case channels.Sent:
+				if plain, err := b.read(srv.last().body); err != nil || !jsontext.Value(plain).IsValid() {
+					t.Errorf("the page reads %.100q, %v", plain, err)
+				}
+			case channels.Rejected:
+				if len(r.Err.Error()) > 300 {
+					t.Errorf("the error repeats it: %.100v", r.Err)
+				}
+			default:
+				t.Errorf("%+v", r)
 			}
 		})
 	}

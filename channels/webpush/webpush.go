@@ -1,7 +1,8 @@
 // Package webpush sends to browsers: Web Push (RFC 8030), encrypted for the
 // one browser (RFC 8291), identified by VAPID (RFC 8292).
 //
-// A page's service worker gets the JSON {"id","title","body","data"}. Web Push
+// A page's service worker gets the JSON {"id","title","body","data",
+// "notification"}, the last as the sender's options have it. Web Push
 // has no header for a message's own id, so a page that must not show anything
 // twice compares "id": it is the delivery's, the same on every attempt.
 //
@@ -39,6 +40,9 @@ const (
 	// maxPayload is what is left of a body's 4096 bytes, with a little room
 	// for push services that wrap it.
 	maxPayload = 3800
+	// smallPayload is what is tried where a push service calls that too large:
+	// RFC 8030 §7.2 has it take 4096 bytes, and not everyone reads it.
+	smallPayload = 1900
 )
 
 // Adapter sends to push services of browsers. It is safe for use by many
@@ -98,18 +102,34 @@ func (a *Adapter) Close() error {
 	return nil
 }
 
-// Send pushes m to one browser, in one request.
+// Send pushes m to one browser, in one request, but for a service that calls
+// the message too large: then once more, with a shorter body.
 func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result {
 	s, err := parseSubscription(m.Address.To)
 	if err != nil {
 		return rejected("subscription", err)
 	}
-	payload, err := newPayload(m)
+	payload, err := newPayload(m, maxPayload)
 	if err != nil {
 		return rejected("payload", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
+	result := a.post(ctx, m, s, payload)
+	if result.Code != tooLarge || len(payload) <= smallPayload {
+		return result
+	}
+	if payload, err = newPayload(m, smallPayload); err != nil {
+		return result
+	}
+	return a.post(ctx, m, s, payload)
+}
+
+// tooLarge is the code of an answer that refuses a message for its length.
+const tooLarge = "413"
+
+// post makes one request.
+func (a *Adapter) post(ctx context.Context, m channels.Message, s *subscription, payload []byte) channels.Result {
 	ctx, written := channels.TrackWrite(ctx)
 	req, err := a.request(ctx, m, s, payload)
 	if err != nil {
@@ -164,7 +184,7 @@ func (a *Adapter) request(ctx context.Context, m channels.Message, s *subscripti
 	req.Header.Set("Content-Encoding", "aes128gcm")
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("TTL", strconv.FormatInt(a.ttl(m.ExpiresAt), 10))
-	req.Header.Set("Urgency", urgency(m.Lane))
+	req.Header.Set("Urgency", urgency(m))
 	if m.CollapseKey != "" {
 		req.Header.Set("Topic", topic(m.CollapseKey))
 	}
@@ -181,9 +201,12 @@ func (a *Adapter) ttl(expires time.Time) int64 {
 	return int64(life / time.Second)
 }
 
-// urgency is RFC 8030 §5.3.
-func urgency(l notice.Lane) string {
-	switch l {
+// urgency is RFC 8030 §5.3: the sender's, or the lane's.
+func urgency(m channels.Message) string {
+	if o := wishes(m); o != nil && o.Urgency != "" {
+		return o.Urgency
+	}
+	switch m.Lane {
 	case notice.LaneCritical:
 		return "high"
 	case notice.LaneBulk:
@@ -200,34 +223,47 @@ func topic(key string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }
 
+// wishes are what the sender says of browsers; nil when that is nothing.
+func wishes(m channels.Message) *notice.WebPushOptions {
+	if p := m.Content.Push; p != nil && p.Options != nil {
+		return p.Options.WebPush
+	}
+	return nil
+}
+
 // content is what the service worker reads.
 type content struct {
 	ID    string         `json:"id"`
 	Title string         `json:"title,omitzero"`
 	Body  string         `json:"body,omitzero"`
 	Data  jsontext.Value `json:"data,omitzero"`
+	// Notification is for the page's call of showNotification.
+	Notification jsontext.Value `json:"notification,omitzero"`
 }
 
-// newPayload encodes the message in at most maxPayload bytes, shortening the
-// body when that is what it takes.
-func newPayload(m channels.Message) ([]byte, error) {
+// newPayload encodes the message in at most most bytes, shortening the body
+// when that is what it takes.
+func newPayload(m channels.Message, most int) ([]byte, error) {
 	p := m.Content.Push
 	if p == nil {
 		return nil, errors.New("the message has no push content")
 	}
-	c := content{m.ID, p.Title, p.Body, p.Data}
+	c := content{ID: m.ID, Title: p.Title, Body: p.Body, Data: p.Data}
+	if o := wishes(m); o != nil {
+		c.Notification = o.Notification
+	}
 	raw, err := c.encode()
-	if err != nil || len(raw) <= maxPayload {
+	if err != nil || len(raw) <= most {
 		return raw, err
 	}
 	rest := len(raw)
 	for _, r := range c.Body {
 		rest -= channels.JSONCost(r)
 	}
-	if rest > maxPayload {
-		return nil, fmt.Errorf("the title and data take %d bytes and a payload %d at most: shorten them", rest, maxPayload)
+	c.Body = channels.Shorten(c.Body, most-rest, channels.JSONCost)
+	if c.Body == "" { // a push without its text is another push
+		return nil, fmt.Errorf("the title and data take %d bytes, and with the body %d at most: shorten them", rest, most)
 	}
-	c.Body = channels.Shorten(c.Body, maxPayload-rest, channels.JSONCost)
 	return c.encode()
 }
 
