@@ -53,7 +53,7 @@ func (p *ses) Read(ctx context.Context, n Notification) (Reports, error) {
 	case !slices.Contains(p.topics, e.Topic):
 		return Reports{}, ErrNotOurs
 	}
-	key, err := p.certs.key(ctx, e.CertURL)
+	key, err := p.certs.key(ctx, e.CertURL, e.Topic)
 	if err != nil {
 		return Reports{}, err
 	}
@@ -75,7 +75,7 @@ func (p *ses) Read(ctx context.Context, n Notification) (Reports, error) {
 
 // confirm follows the link of an authentic confirmation for a configured topic.
 func (p *ses) confirm(ctx context.Context, e *snsEnvelope) error {
-	u, err := snsURL(e.SubscribeURL)
+	u, err := snsURL(e.SubscribeURL, e.Topic)
 	if err != nil {
 		return err
 	}

@@ -45,9 +45,6 @@ const (
 // an endpoint that fails for up to an hour.
 const snsWindow = time.Hour + window
 
-// snsHost matches where SNS keeps its certificates and takes confirmations.
-var snsHost = regexp.MustCompile(`^sns\.([a-z0-9-]{3,32})\.amazonaws\.com(\.cn)?$`)
-
 // snsCertificate matches the path of a signing certificate.
 var snsCertificate = regexp.MustCompile(`^/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem$`)
 
@@ -93,14 +90,29 @@ func (e *snsEnvelope) verify(key *rsa.PublicKey) error {
 	return nil
 }
 
-// snsURL reads a URL that an envelope gives, which must be SNS's own: whoever
-// writes an envelope chooses it.
-func snsURL(given string) (*url.URL, error) {
+// snsURL reads a URL that an envelope gives, which must be SNS's own in the
+// region of a topic: whoever writes an envelope chooses the URL, and names under
+// amazonaws.com are to be had for everybody, as those of buckets.
+func snsURL(given, topic string) (*url.URL, error) {
 	u, err := url.Parse(given)
-	if err != nil || u.Scheme != "https" || u.User != nil || u.Port() != "" || u.Fragment != "" || !snsHost.MatchString(u.Host) {
+	if err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || u.Host != snsHost(topic) {
 		return nil, fmt.Errorf("%w: it gives a URL that is not SNS's", ErrForged)
 	}
 	return u, nil
+}
+
+// snsHost is where SNS keeps certificates and takes confirmations for a
+// configured topic, arn:<partition>:sns:<region>:<account>:<name>.
+func snsHost(topic string) string {
+	parts := strings.Split(topic, ":")
+	host := "sns." + parts[3] + ".amazonaws"
+	switch parts[1] {
+	case "aws-cn":
+		return host + ".com.cn"
+	case "aws-eusc":
+		return host + ".eu"
+	}
+	return host + ".com"
 }
 
 // certificates are SNS's signing keys, by the URL of their certificate.
@@ -116,11 +128,11 @@ type certificates struct {
 // mostCertificates bounds what is kept. SNS has one for each region.
 const mostCertificates = 64
 
-// key is the key of the certificate at a URL.
-func (c *certificates) key(ctx context.Context, given string) (*rsa.PublicKey, error) {
+// key is the key of the certificate at a URL, for a configured topic.
+func (c *certificates) key(ctx context.Context, given, topic string) (*rsa.PublicKey, error) {
 	cert := c.fixed
 	if cert == nil {
-		u, err := snsURL(given)
+		u, err := snsURL(given, topic)
 		if err != nil {
 			return nil, err
 		}
