@@ -105,7 +105,7 @@ type Result struct {
 	Code       string        // the provider's own word: "BadDeviceToken", "4.2.2", "429"
 	// GoneSince is since when the address of a Gone result has been dead, where
 	// the provider says so: an address that was registered again after it is
-	// alive. Zero: now.
+	// alive. Zero: since the attempt began.
 	GoneSince time.Time
 	// Err says what happened in words that are safe to log and record: no
 	// secret, no address, no content. Nil when Sent.

@@ -33,7 +33,7 @@ import (
 // Directory knows the people: *recipients.Store.
 type Directory interface {
 	Lookup(ctx context.Context, queries []recipients.Query) ([]recipients.Found, error)
-	RemoveDevice(ctx context.Context, tenant, user, token string, registeredBefore time.Time) (bool, error)
+	RetireDevice(ctx context.Context, tenant, user, token string, since time.Time, reason string) (removed bool, err error)
 	Suppress(ctx context.Context, tenant string, c notice.Channel, address, reason string) error
 }
 

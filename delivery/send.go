@@ -122,6 +122,10 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	}
 	began := time.Now()
 	result := s.Adapter.Send(ctx, m)
+	if result.Verdict == channels.Gone && result.GoneSince.IsZero() {
+		// What is registered while the provider answers is not what it speaks of.
+		result.GoneSince = now
+	}
 	t.took, t.came = time.Since(began), came(result)
 	answered := s.p.Now()
 	s.p.metrics.send.WithLabelValues(string(s.channel)).Observe(answered.Sub(now).Seconds())
@@ -251,7 +255,9 @@ func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result) *
 	settled := &queue.Settlement{Kind: o.kind, Lease: l, Delivery: d, Entry: o.entry, Due: o.due, Reason: o.reason}
 	d.Attempt = o.attempt
 	if o.gone {
-		s.forget(d, r, now)
+		if note := s.forget(d, r, now); note != "" {
+			settled.Entry.Detail = join(note, settled.Entry.Detail)
+		}
 	}
 	return settled
 }
@@ -296,25 +302,31 @@ func (s *sender) brokenBecause() string {
 }
 
 // forget removes an address that its provider called dead, so that the next
-// notification does not try it. A device that was registered again since the
-// moment that the provider's word is about stays. It is tried once: an address
-// that stays is found dead again.
-func (s *sender) forget(d *notice.Delivery, r channels.Result, now time.Time) {
+// notification does not try it, and says so for the timeline. A device that was
+// registered again since the moment that the provider's word is about stays,
+// and so does one that no profile lists: whoever names it is told by the
+// timeline. It is tried once: an address that stays is found dead again.
+func (s *sender) forget(d *notice.Delivery, r channels.Result, now time.Time) (note string) {
 	since := now
 	if !r.GoneSince.IsZero() {
 		since = r.GoneSince
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	var err error
-	if s.channel.Medium() == notice.MediumPush {
-		_, err = s.p.Directory.RemoveDevice(ctx, d.Tenant, d.To.User, d.Address.To, since)
-	} else {
+	removed, err := false, error(nil)
+	switch {
+	case s.channel.Medium() != notice.MediumPush:
 		err = s.p.Directory.Suppress(ctx, d.Tenant, s.channel, d.Address.To, "gone: "+r.Code)
+	case d.To.User != "":
+		removed, err = s.p.Directory.RetireDevice(ctx, d.Tenant, d.To.User, d.Address.To, since, r.Code)
 	}
 	if err != nil {
 		s.p.Log.Warn("a dead address could not be removed; it will be found dead again", "delivery", d.ID, "error", err)
 	}
+	if removed {
+		return "the device was removed from the recipient"
+	}
+	return ""
 }
 
 func (s *sender) buried(l *queue.Lease, d *notice.Delivery, now time.Time, reason string, err error) *queue.Settlement {

@@ -281,8 +281,14 @@ func TestADeviceThatIsGoneIsNotTriedAgain(t *testing.T) {
 		w.start("c1")
 		w.apns.results(channels.Result{Verdict: channels.Gone, Code: "Unregistered"})
 		w.profile("ada", recipients.Profile{Devices: []recipients.Device{{Platform: notice.PlatformIOS, Token: token("aa")}}})
-		if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "failed Unregistered" {
-			t.Fatalf("ended as %s", got)
+		r := w.ended(w.admit(toUser("ada", notice.MediumPush)))
+		timeline := r.Deliveries[0].Timeline
+		if got := statuses(r)[0]; got != "failed Unregistered" || !strings.Contains(timeline[len(timeline)-1].Detail, "the device was removed") {
+			t.Fatalf("ended as %s: %+v", got, timeline)
+		}
+		p, err := w.people.Get(t.Context(), "acme", "ada")
+		if err != nil || len(p.Devices) != 0 || len(p.Removed) != 1 || p.Removed[0].Reason != "Unregistered" {
+			t.Errorf("the profile says %+v, %v", p, err)
 		}
 		if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "failed no_address" {
 			t.Errorf("the next one ended as %s", got)
@@ -316,6 +322,21 @@ func TestADeviceThatWasRegisteredAgainSinceItWasGoneIsKept(t *testing.T) {
 	w.ended(w.admit(toUser("ada", notice.MediumPush)))
 	if got := statuses(w.ended(w.admit(toUser("ada", notice.MediumPush))))[0]; got != "delivered 200" {
 		t.Errorf("the next one ended as %s", got)
+	}
+}
+
+// A device that nobody has registered is not removed from anything.
+func TestADeadDeviceGivenInlineIsToldByTheTimelineAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	w.start("c1")
+	w.apns.results(channels.Result{Verdict: channels.Gone, Code: "Unregistered"})
+	n := toUser("", notice.MediumPush)
+	n.To.Devices = []notice.Device{{Platform: notice.PlatformIOS, Token: token("aa")}}
+	r := w.ended(w.admit(n))
+	timeline := r.Deliveries[0].Timeline
+	if got := statuses(r)[0]; got != "failed Unregistered" || strings.Contains(timeline[len(timeline)-1].Detail, "removed") {
+		t.Errorf("ended as %s: %+v", got, timeline)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
@@ -22,7 +21,7 @@ type Profiles interface {
 	Delete(ctx context.Context, tenant, user string) error
 	PutPreferences(ctx context.Context, tenant, user string, wanted recipients.Preferences) error
 	PutDevice(ctx context.Context, tenant, user string, d recipients.Device) error
-	RemoveDevice(ctx context.Context, tenant, user, token string, registeredBefore time.Time) (removed bool, err error)
+	RemoveDevice(ctx context.Context, tenant, user, token string) (removed bool, err error)
 }
 
 // Eraser forgets what the records of a person's notifications hold of them.
@@ -143,7 +142,7 @@ func (s *server) deleteDevice(w http.ResponseWriter, r *http.Request, who *calle
 	if err != nil {
 		return err
 	}
-	removed, err := s.Profiles.RemoveDevice(r.Context(), who.tenant, user, r.PathValue("token"), time.Time{})
+	removed, err := s.Profiles.RemoveDevice(r.Context(), who.tenant, user, r.PathValue("token"))
 	if err != nil {
 		return stored(err)
 	}

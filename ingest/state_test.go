@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -156,7 +155,7 @@ func (p *fakePeople) PutDevice(_ context.Context, _, _ string, d recipients.Devi
 	return p.or(nil)
 }
 
-func (p *fakePeople) RemoveDevice(_ context.Context, _, _, token string, _ time.Time) (bool, error) {
+func (p *fakePeople) RemoveDevice(_ context.Context, _, _, token string) (bool, error) {
 	return token == "a/b c", p.or(nil)
 }
 

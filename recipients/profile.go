@@ -15,6 +15,7 @@ import (
 
 // Bounds of a profile.
 const (
+	MaxRemoved    = 16 // devices that are remembered after their removal
 	MaxDevices    = 64 // the device registered longest ago makes room for one more
 	MaxWebhooks   = 16
 	MaxCategories = 256 // in the preferences
@@ -34,6 +35,9 @@ type Profile struct {
 	Devices    []Device         `json:"devices,omitempty"`
 	Webhooks   []notice.Webhook `json:"webhooks,omitempty"`
 	QuietHours *QuietHours      `json:"quiet_hours,omitzero"`
+	// Removed are devices that their provider called dead, the latest last.
+	// Registering one again takes it out; nobody else writes here.
+	Removed []RemovedDevice `json:"removed_devices,omitempty"`
 	// Preferences are {category: {channel: wanted}}, see Allows.
 	Preferences Preferences `json:"preferences,omitempty"`
 }
@@ -53,6 +57,15 @@ type Device struct {
 	// RegisteredAt is when the app last registered the token. What a provider
 	// says of a token from before that moment no longer holds.
 	RegisteredAt time.Time `json:"registered_at,omitzero"`
+}
+
+// RemovedDevice is a device that is no longer written to.
+type RemovedDevice struct {
+	Platform notice.Platform `json:"platform"`
+	Token    string          `json:"token"`
+	App      string          `json:"app,omitzero"`
+	Reason   string          `json:"reason"` // the provider's word: "Unregistered", "UNREGISTERED", "410"
+	At       time.Time       `json:"at"`
 }
 
 // Notice is the device as a notification names it.

@@ -148,9 +148,10 @@ func digest(stored []byte) string {
 // registered now.
 func (s *Store) Put(ctx context.Context, tenant, user string, p *Profile) error {
 	stored, err := s.edit(ctx, tenant, user, func(now *Profile, _ bool) error {
-		known := now.Devices
+		known, removed := now.Devices, now.Removed
 		*now = *p
 		now.Devices = s.stamp(p.Devices, known)
+		now.Removed = notRegistered(removed, now.Devices)
 		return nil
 	})
 	if err != nil {
@@ -206,6 +207,7 @@ func (s *Store) Patch(ctx context.Context, tenant, user string, patch []byte) (*
 			return err
 		}
 		merged.Devices = s.stamp(merged.Devices, p.Devices)
+		merged.Removed = notRegistered(p.Removed, merged.Devices)
 		*p = *merged
 		return nil
 	})
@@ -271,9 +273,18 @@ func (s *Store) PutDevice(ctx context.Context, tenant, user string, d Device) er
 			p.dropOldestDevice()
 		}
 		p.Devices = append(p.Devices, s.stamp([]Device{d}, nil)...)
+		p.Removed = notRegistered(p.Removed, p.Devices)
 		return nil
 	})
 	return err
+}
+
+// remember notes why a device is removed; of more than MaxRemoved the oldest
+// are forgotten.
+func (p *Profile) remember(d Device, reason string, at time.Time) {
+	p.Removed = append(notRegistered(p.Removed, []Device{d}),
+		RemovedDevice{Platform: d.Platform, Token: d.Token, App: d.App, Reason: reason, At: at.UTC().Truncate(time.Millisecond)})
+	p.Removed = p.Removed[max(0, len(p.Removed)-MaxRemoved):]
 }
 
 func (p *Profile) dropOldestDevice() {
@@ -282,16 +293,42 @@ func (p *Profile) dropOldestDevice() {
 	p.Devices = slices.Delete(p.Devices, i, i+1)
 }
 
-// RemoveDevice removes a device, unless it was registered again after
-// registeredBefore: a provider's word about a token is as old as the moment it
-// names. The zero time removes it in any case. It reports whether the device is
-// gone because of this call.
-func (s *Store) RemoveDevice(ctx context.Context, tenant, user, token string, registeredBefore time.Time) (removed bool, err error) {
+// notRegistered leaves out of removed what is a device again.
+func notRegistered(removed []RemovedDevice, devices []Device) []RemovedDevice {
+	var left []RemovedDevice
+	for _, r := range removed {
+		if indexOf(devices, r.Token) < 0 {
+			left = append(left, r)
+		}
+	}
+	return left
+}
+
+// RemoveDevice removes a device that its owner takes back, and all that is
+// remembered of it. It reports whether there was one.
+func (s *Store) RemoveDevice(ctx context.Context, tenant, user, token string) (removed bool, err error) {
+	return s.removeDevice(ctx, tenant, user, token, time.Time{}, "")
+}
+
+// RetireDevice removes a device that its provider called dead, unless it was
+// registered again after since: a provider's word about a token is as old as
+// the moment it names. The profile remembers the reason. It reports whether
+// the device is gone because of this call.
+func (s *Store) RetireDevice(ctx context.Context, tenant, user, token string, since time.Time, reason string) (removed bool, err error) {
+	return s.removeDevice(ctx, tenant, user, token, since, reason)
+}
+
+// removeDevice removes a device that was registered at or before since, or at
+// any time when that is zero; with a reason it is remembered.
+func (s *Store) removeDevice(ctx context.Context, tenant, user, token string, since time.Time, reason string) (removed bool, err error) {
 	_, err = s.edit(ctx, tenant, user, func(p *Profile, _ bool) error {
 		removed = false
 		i := indexOf(p.Devices, token)
-		if i < 0 || !registeredBefore.IsZero() && p.Devices[i].RegisteredAt.After(registeredBefore) {
+		if i < 0 || !since.IsZero() && p.Devices[i].RegisteredAt.After(since) {
 			return errUnchanged
+		}
+		if reason != "" {
+			p.remember(p.Devices[i], reason, s.now())
 		}
 		p.Devices = slices.Delete(p.Devices, i, i+1)
 		removed = true

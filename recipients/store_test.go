@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -233,7 +234,7 @@ func TestADeviceIsRemovedOnlyIfItWasNotRegisteredAgain(t *testing.T) {
 				if c.before != "" {
 					before = moment(t, c.before)
 				}
-				removed, err := s.RemoveDevice(t.Context(), "acme", "u", iosToken, before)
+				removed, err := s.RetireDevice(t.Context(), "acme", "u", iosToken, before, "Unregistered")
 				p, getErr := s.Get(t.Context(), "acme", "u")
 				if err != nil || getErr != nil || removed != c.removed || (len(p.Devices) == 0) != c.removed {
 					t.Errorf("removed %v, left %v, errors %v, %v; want removed %v", removed, p.Devices, err, getErr, c.removed)
@@ -254,7 +255,7 @@ func TestManyAtOnceRegisterAndRemoveDevicesAndNoneIsLost(t *testing.T) {
 				if err := errors.Join(s.PutDevice(t.Context(), "acme", "u", keep), s.PutDevice(t.Context(), "acme", "u", gone)); err != nil {
 					t.Error(err)
 				}
-				if _, err := s.RemoveDevice(t.Context(), "acme", "u", gone.Token, time.Time{}); err != nil {
+				if _, err := s.RemoveDevice(t.Context(), "acme", "u", gone.Token); err != nil {
 					t.Error(err)
 				}
 			})
@@ -358,9 +359,71 @@ func TestADeviceThatIsRegisteredAgainWhileItIsRemovedStays(t *testing.T) {
 			t.Error(err)
 		}
 	}})
-	removed, err := recipients.New(slow, "test", spread).RemoveDevice(t.Context(), "acme", "u", iosToken, moment(t, base))
+	removed, err := recipients.New(slow, "test", spread).RetireDevice(t.Context(), "acme", "u", iosToken, moment(t, base), "Unregistered")
 	if removed || err != nil {
 		t.Errorf("removed %v (%v), want the new registration to stay", removed, err)
 	}
 	wantStored(t, app, "acme", "u", `{"devices":[{"platform":"ios","token":"`+iosToken+`","registered_at":"2026-11-05T13:00:00Z"}]}`)
+}
+
+func TestARemovedDeviceIsRememberedUntilItIsRegisteredAgain(t *testing.T) {
+	device := recipients.Device{Platform: notice.PlatformIOS, Token: iosToken, App: "com.acme.app"}
+	eachStore(t, func(t *testing.T, s *recipients.Store, _ *clock) {
+		retire := func() {
+			t.Helper()
+			if removed, err := s.RetireDevice(t.Context(), "acme", "u", iosToken, time.Time{}, "Unregistered"); err != nil || !removed {
+				t.Fatalf("removed %v, %v", removed, err)
+			}
+			p, err := s.Get(t.Context(), "acme", "u")
+			want := []recipients.RemovedDevice{{Platform: notice.PlatformIOS, Token: iosToken, App: "com.acme.app", Reason: "Unregistered", At: moment(t, base)}}
+			if err != nil || len(p.Devices) != 0 || !reflect.DeepEqual(p.Removed, want) {
+				t.Fatalf("got %+v, %v", p, err)
+			}
+		}
+		for name, again := range map[string]func() error{
+			"by POST": func() error { return s.PutDevice(t.Context(), "acme", "u", device) },
+			"by PUT": func() error {
+				return s.Put(t.Context(), "acme", "u", &recipients.Profile{Devices: []recipients.Device{device}})
+			},
+			"by PATCH": func() error {
+				_, err := s.Patch(t.Context(), "acme", "u", []byte(`{"devices":[{"platform":"ios","token":"`+iosToken+`","app":"com.acme.app"}]}`))
+				return err
+			},
+		} {
+			if err := s.PutDevice(t.Context(), "acme", "u", device); err != nil {
+				t.Fatal(err)
+			}
+			retire()
+			if err := s.Put(t.Context(), "acme", "u", &recipients.Profile{Name: "Ada", Removed: []recipients.RemovedDevice{{Token: "made up"}}}); err != nil {
+				t.Fatal(err)
+			}
+			if p, _ := s.Get(t.Context(), "acme", "u"); len(p.Removed) != 1 || p.Removed[0].Token != iosToken {
+				t.Errorf("a PUT without the device leaves %+v", p.Removed)
+			}
+			if err := again(); err != nil {
+				t.Fatal(err)
+			}
+			if p, _ := s.Get(t.Context(), "acme", "u"); len(p.Devices) != 1 || len(p.Removed) != 0 {
+				t.Errorf("%s: registered again it is %+v", name, p)
+			}
+		}
+	})
+}
+
+func TestOfManyRemovedDevicesTheLatestAreRemembered(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *recipients.Store, _ *clock) {
+		for i := range recipients.MaxRemoved + 3 {
+			token := fmt.Sprintf("token-%d", i)
+			if err := s.PutDevice(t.Context(), "acme", "u", recipients.Device{Platform: notice.PlatformAndroid, Token: token}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.RetireDevice(t.Context(), "acme", "u", token, time.Time{}, "UNREGISTERED"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := s.Get(t.Context(), "acme", "u")
+		if err != nil || len(p.Removed) != recipients.MaxRemoved || p.Removed[0].Token != "token-3" {
+			t.Errorf("got %+v, %v", p, err)
+		}
+	})
 }
