@@ -33,12 +33,23 @@ import (
 // pushCertificate is a self-signed certificate with its key.
 func pushCertificate(t *testing.T) (*ecdsa.PrivateKey, *x509.Certificate) {
 	t.Helper()
+	return certificate(t, &x509.Certificate{Subject: pkix.Name{CommonName: "Apple Push Services: com.acme.app"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// serverCertificate is what a stand-in on loopback shows.
+func serverCertificate(t *testing.T) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	return certificate(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true})
+}
+
+func certificate(t *testing.T, template *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Apple Push Services: com.acme.app"},
-		NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	template.SerialNumber, template.NotAfter = big.NewInt(1), time.Now().Add(time.Hour)
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
