@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +27,8 @@ type bodies struct {
 	limit   int64
 	timeout time.Duration
 	pool    sync.Pool
+
+	unzippers sync.Pool // of *gzip.Reader
 }
 
 func newBodies(limit int64, timeout time.Duration) *bodies {
@@ -38,16 +42,70 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (*[]byte, error) {
 		w.Header().Set("Connection", "close") // so that the server does not read the rest either
 		return nil, b.tooLarge()
 	}
-	conn := http.NewResponseController(w)
-	conn.SetReadDeadline(time.Now().Add(b.timeout)) // unsupported only where there is no connection
-	buf := b.pool.Get().(*[]byte)
-	err := fill(buf, http.MaxBytesReader(w, r.Body, b.limit))
+	unpack, err := b.unpacker(w, r)
 	if err != nil {
+		return nil, err
+	}
+	buf := b.pool.Get().(*[]byte)
+	if err := unpack(buf, http.MaxBytesReader(w, r.Body, b.limit)); err != nil {
 		b.release(buf)
 		return nil, b.explain(err)
 	}
-	conn.SetReadDeadline(time.Time{})
+	http.NewResponseController(w).SetReadDeadline(time.Time{}) // it would cut a handler that waits; see server.bound
 	return buf, nil
+}
+
+// unpacker is what reads a body of the request's encoding. The other encodings
+// that browsers know are left to proxies: nobody sends with them.
+func (b *bodies) unpacker(w http.ResponseWriter, r *http.Request) (func(*[]byte, io.ReadCloser) error, error) {
+	values := r.Header["Content-Encoding"]
+	if len(values) == 0 {
+		return fillPlain, nil
+	}
+	switch encoding := strings.ToLower(strings.Join(values, ", ")); encoding {
+	case "", "identity":
+		return fillPlain, nil
+	case "gzip", "x-gzip":
+		return func(buf *[]byte, packed io.ReadCloser) error { return b.fillGzip(w, buf, packed) }, nil
+	default:
+		w.Header().Set("Accept-Encoding", "gzip")
+		return nil, kindMediaType.problem(fmt.Sprintf("got the Content-Encoding %q: send gzip, or leave it out", clip(encoding)))
+	}
+}
+
+func fillPlain(buf *[]byte, body io.ReadCloser) error { return fill(buf, body) }
+
+// fillGzip unpacks a body. What comes out is bounded as what comes in is, so
+// that a bomb costs no more than the largest body.
+func (b *bodies) fillGzip(w http.ResponseWriter, buf *[]byte, packed io.ReadCloser) error {
+	z, err := b.unzip(packed)
+	if err != nil {
+		return notGzip(err)
+	}
+	defer b.unzippers.Put(z)
+	return notGzip(fill(buf, http.MaxBytesReader(w, z, b.limit)))
+}
+
+// unzip takes a reader that was used before: each holds 40 KB.
+func (b *bodies) unzip(packed io.Reader) (*gzip.Reader, error) {
+	z, ok := b.unzippers.Get().(*gzip.Reader)
+	if !ok {
+		return gzip.NewReader(packed)
+	}
+	return z, z.Reset(packed)
+}
+
+// errNotGzip says that a body is not what its Content-Encoding says.
+var errNotGzip = errors.New("not gzip")
+
+// notGzip tells what is wrong with the packed data from what befell reading it.
+func notGzip(err error) error {
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, io.EOF) || errors.As(err, &corrupt) {
+		return errNotGzip
+	}
+	return err
 }
 
 // release gives a buffer back.
@@ -87,6 +145,8 @@ func (b *bodies) explain(err error) error {
 	switch {
 	case errors.As(err, &over):
 		return b.tooLarge()
+	case errors.Is(err, errNotGzip):
+		return kindBadRequest.problem("the body is no whole gzip stream, as its Content-Encoding says: pack it again, or leave the header out")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return kindTimeout.problem(fmt.Sprintf("the body took longer than %v", b.timeout))
 	}
@@ -94,18 +154,24 @@ func (b *bodies) explain(err error) error {
 }
 
 // mediaType is the request's content type without parameters, in lower case;
-// "application/json" when it has none.
+// "application/json" when it has none. A charset that is not UTF-8 stays part
+// of it, so that it is no type that anything takes: guessing would garble names.
 func mediaType(r *http.Request) string {
 	value := r.Header.Get("Content-Type")
 	switch value {
 	case "", "application/json":
 		return "application/json"
 	}
-	t, _, err := mime.ParseMediaType(value)
+	t, params, err := mime.ParseMediaType(value)
 	if err != nil {
 		return strings.ToLower(value)
 	}
-	return t
+	switch charset := strings.ToLower(params["charset"]); charset {
+	case "", "utf-8", "utf8", "us-ascii":
+		return t
+	default:
+		return t + "; charset=" + charset
+	}
 }
 
 // wantType refuses a content type that is none of types.
@@ -115,7 +181,7 @@ func wantType(got string, types ...string) error {
 			return nil
 		}
 	}
-	return kindMediaType.problem(fmt.Sprintf("got %q: set Content-Type to %s", got, strings.Join(types, " or ")))
+	return kindMediaType.problem(fmt.Sprintf("got %q: set Content-Type to %s", clip(got), strings.Join(types, " or ")))
 }
 
 // isJSONType reports whether a media type is JSON.

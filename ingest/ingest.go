@@ -9,7 +9,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +17,7 @@ import (
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/feedback"
 	"github.com/carillonhq/carillon/feedback/provider"
+	"github.com/carillonhq/carillon/ingest/openapi"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/templates"
@@ -98,11 +98,12 @@ func New(o Options) http.Handler {
 	s := &server{
 		Options: o,
 		door:    Acceptor{Templates: o.Templates, EnabledChannels: o.EnabledChannels},
-		mux:     http.NewServeMux(),
+		mux:     &routes{ServeMux: http.NewServeMux()},
 		keys:    newKeyring(o.Auth),
 		metrics: newMetrics(o.Registry),
 		bodies:  newBodies(int64(o.Ingest.MaxBody), o.BodyTimeout),
 		outage:  rate.Sometimes{Interval: time.Second},
+		names:   newRequestNames(),
 	}
 	s.routes()
 	return s
@@ -113,11 +114,25 @@ func New(o Options) http.Handler {
 type server struct {
 	Options
 	door    Acceptor
-	mux     *http.ServeMux
+	mux     *routes
 	keys    *keyring
 	metrics *metrics
 	bodies  *bodies
 	outage  rate.Sometimes // bounds the log while the store is away
+	names   *requestNames
+}
+
+// routes is a mux that remembers what it was told, so that tests can hold the
+// API's document against it.
+type routes struct {
+	*http.ServeMux
+	patterns []string
+}
+
+// HandleFunc registers a handler.
+func (m *routes) HandleFunc(pattern string, h http.HandlerFunc) {
+	m.patterns = append(m.patterns, pattern)
+	m.ServeMux.HandleFunc(pattern, h)
 }
 
 // routes names every call of the API and the scope that it takes.
@@ -146,6 +161,10 @@ func (s *server) routes() {
 	if s.OptOuts != nil {
 		s.unsubscribeRoutes()
 	}
+	site := openapi.NewSite()
+	for _, path := range []string{openapi.PathJSON, openapi.PathYAML, openapi.PathDocs} {
+		s.mux.HandleFunc("GET "+path, site.ServeHTTP)
+	}
 }
 
 // handler answers one call for a caller whose key has been checked. A returned
@@ -163,80 +182,9 @@ func (s *server) handle(pattern string, scope config.Scope, h handler) {
 			s.fail(w, r, err)
 			return
 		}
+		noteTenant(w, who.tenant)
 		if err := h(w, r, who); err != nil {
 			s.fail(w, r, err)
 		}
 	})
 }
-
-// ServeHTTP answers a call. A panic ends the call alone, as a problem that
-// tells nothing of the gateway's inside; the log has the rest.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, request: r}
-	defer func() {
-		switch p := recover(); p {
-		case nil:
-		case http.ErrAbortHandler:
-			panic(p)
-		default:
-			s.Logger.Error("a handler panicked", "pattern", r.Pattern, "panic", p, "stack", string(debug.Stack()))
-			if a.status == 0 {
-				writeProblem(a, kindInternal.problem(""))
-			}
-		}
-	}()
-	s.mux.ServeHTTP(a, r)
-}
-
-// fail writes err as a problem, and logs what is our own fault. While the
-// store is away every call fails alike, so one line a second says it.
-func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := problemOf(err)
-	log := func() {
-		s.Logger.Error("a call failed", "pattern", r.Pattern, "status", p.Status, "error", err)
-	}
-	switch {
-	case p.Status == http.StatusServiceUnavailable:
-		s.outage.Do(log)
-	case p.Status >= 500:
-		log()
-	}
-	writeProblem(w, p)
-}
-
-// answer is a response that knows whether it was begun, and that turns what
-// the mux says in plain text of unknown paths and methods into problems.
-type answer struct {
-	http.ResponseWriter
-	request  *http.Request
-	status   int
-	replaced bool // the body is ours already: the mux's is dropped
-}
-
-// WriteHeader begins the answer.
-func (a *answer) WriteHeader(status int) {
-	if a.status != 0 {
-		return
-	}
-	a.status = status
-	if a.request.Pattern == "" && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
-		a.replaced = true
-		writeUnmatched(a.ResponseWriter, a.request, status)
-		return
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Write writes part of the body.
-func (a *answer) Write(b []byte) (int, error) {
-	if a.status == 0 {
-		a.WriteHeader(http.StatusOK)
-	}
-	if a.replaced {
-		return len(b), nil
-	}
-	return a.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

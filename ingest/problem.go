@@ -222,20 +222,25 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
 }
 
-// writeUnmatched answers for a path that no call has, or a method that its
-// path does not take. The mux has set Allow.
-func writeUnmatched(w http.ResponseWriter, r *http.Request, status int) {
+// writeUnmatched answers for a path that no call has or that is not clean, or
+// a method that its path does not take, and returns the status that it wrote.
+// The mux has set Allow.
+func writeUnmatched(w http.ResponseWriter, r *http.Request, status int) int {
 	h := w.Header()
+	h.Del("Location")
 	h.Del("X-Content-Type-Options")
 	h.Del("Content-Length")
-	allow := h.Get("Allow")
+	p := kindMethod.problem("allowed here: " + h.Get("Allow"))
 	switch {
+	case redirects(status):
+		p = kindNotFound.problem("the path has an empty or a dotted segment: leave it out, or percent-encode what belongs to a name")
 	case status == http.StatusNotFound:
-		writeProblem(w, kindNotFound.problem("the API has no such path: see docs/api.md"))
+		p = kindNotFound.problem("the API has no such path: GET /docs lists them")
 	case r.Method == http.MethodOptions:
 		h.Del("Content-Type")
 		w.WriteHeader(http.StatusNoContent)
-	default:
-		writeProblem(w, kindMethod.problem("allowed here: "+allow))
+		return http.StatusNoContent
 	}
+	writeProblem(w, p)
+	return p.Status
 }
