@@ -53,13 +53,14 @@ func BenchmarkRender(b *testing.B) {
 				b.Fatal(err)
 			}
 			m := benchMail()
+			var p paper
 			b.ReportAllocs()
 			for b.Loop() {
 				l, err := composer.compose(m)
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := l.render(c.eightBit); err != nil {
+				if err := l.render(&p, c.eightBit); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -114,10 +115,11 @@ func benchPlain(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	raw, err := l.render(true)
-	if err != nil {
+	var p paper
+	if err := l.render(&p, true); err != nil {
 		b.Fatal(err)
 	}
+	raw := p.plain.Bytes()
 	b.ReportAllocs()
 	b.SetParallelism(8)
 	defer reportCPU(b)()

@@ -1,13 +1,15 @@
 package email
 
 import (
-	"bytes"
+	"crypto"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/carillonhq/carillon/config"
-	"github.com/emersion/go-msgauth/dkim"
 	gomail "github.com/wneessen/go-mail"
 )
 
@@ -15,10 +17,20 @@ import (
 // are ignored by receivers.
 const leastRSA = 1024
 
-// signer signs mails (RFC 6376), once with each key. The signature is
-// go-msgauth's and not go-mail's own, which (v0.8.1) folds a header list of this
-// length after signing it unfolded, so that no receiver can verify it.
-type signer struct{ keys []dkim.SignOptions }
+// signer signs mails (RFC 6376), once with each key. It is safe for concurrent
+// use.
+type signer struct {
+	keys []dkimKey
+	now  func() time.Time
+}
+
+// dkimKey is one key, and what its signatures say whatever the mail.
+type dkimKey struct {
+	key  crypto.Signer
+	hash crypto.Hash // what the key is told that it signs
+	head string      // of the header field, up to the time of signing
+	tail string      // of the header field, from behind the body's hash up to the signature
+}
 
 // signedHeaders are the headers under the signature. Each stands once more
 // than a mail has it, so that nobody can add a second one on the way (RFC 6376
@@ -33,8 +45,8 @@ func signedHeaders() []string {
 }
 
 // newSigner reads the keys of cfg; nil when there are none.
-func newSigner(cfg config.Email) (*signer, error) {
-	s := &signer{}
+func newSigner(cfg config.Email, now func() time.Time) (*signer, error) {
+	s := &signer{now: now}
 	for _, k := range [...]struct {
 		key string
 		cfg *config.DKIM
@@ -42,11 +54,11 @@ func newSigner(cfg config.Email) (*signer, error) {
 		if k.cfg == nil {
 			continue
 		}
-		options, err := signOptions(*k.cfg)
+		key, err := newDKIMKey(*k.cfg)
 		if err != nil {
 			return nil, fmt.Errorf("%s%w", k.key, err)
 		}
-		s.keys = append(s.keys, options)
+		s.keys = append(s.keys, key)
 	}
 	if len(s.keys) == 0 {
 		return nil, nil
@@ -54,56 +66,57 @@ func newSigner(cfg config.Email) (*signer, error) {
 	return s, nil
 }
 
-func signOptions(cfg config.DKIM) (o dkim.SignOptions, err error) {
-	if cfg.Domain == "" || cfg.Selector == "" || !isPrintable(cfg.Domain+cfg.Selector) {
-		return o, fmt.Errorf(": domain %q with selector %q: both are needed, as acme.example and s1", cfg.Domain, cfg.Selector)
+func newDKIMKey(cfg config.DKIM) (k dkimKey, err error) {
+	if !isDomainName(cfg.Domain) || !isDomainName(cfg.Selector) {
+		return k, fmt.Errorf(": domain %q with selector %q: both are needed, as acme.example and s1, an international domain as xn--…", cfg.Domain, cfg.Selector)
 	}
-	key, err := gomail.PrivKeyFromPEM([]byte(cfg.Key.Reveal()))
+	k.key, err = gomail.PrivKeyFromPEM([]byte(cfg.Key.Reveal()))
 	if err != nil {
-		return o, errors.New(".key: no private key could be read: want PEM, RSA or Ed25519")
+		return k, errors.New(".key: no private key could be read: want PEM, RSA or Ed25519")
 	}
-	if k, ok := key.(*rsa.PrivateKey); ok && k.N.BitLen() < leastRSA {
-		return o, fmt.Errorf(".key: an RSA key of %d bits is not accepted by receivers: use 2048, or Ed25519", k.N.BitLen())
-	}
-	o = dkim.SignOptions{
-		Domain:   cfg.Domain,
-		Selector: cfg.Selector,
-		Signer:   key,
-		// Relays may fold headers anew and trim spaces; relaxed outlives both.
-		HeaderCanonicalization: dkim.CanonicalizationRelaxed,
-		BodyCanonicalization:   dkim.CanonicalizationRelaxed,
-		HeaderKeys:             signedHeaders(),
-	}
-	if _, err := signature([]byte("From: a@b.example\r\n\r\n"), &o); err != nil {
-		return o, errors.New(".key: the key cannot sign")
-	}
-	return o, nil
-}
-
-// sign returns raw with its signatures before it.
-func (s *signer) sign(raw []byte) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(len(raw) + 1024*len(s.keys))
-	for i := range s.keys {
-		header, err := signature(raw, &s.keys[i])
-		if err != nil {
-			return nil, err
+	var algorithm string
+	switch key := k.key.(type) {
+	case *rsa.PrivateKey:
+		if key.N.BitLen() < leastRSA {
+			return k, fmt.Errorf(".key: an RSA key of %d bits is not accepted by receivers: use 2048, or Ed25519", key.N.BitLen())
 		}
-		b.WriteString(header)
+		algorithm, k.hash = "rsa-sha256", crypto.SHA256
+	case ed25519.PrivateKey:
+		// RFC 8463 §3: the key signs the SHA-256 as if it were the message.
+		algorithm, k.hash = "ed25519-sha256", crypto.Hash(0)
+	default:
+		return k, errors.New(".key: want an RSA or an Ed25519 key")
 	}
-	b.Write(raw)
-	return b.Bytes(), nil
+	k.head = fmt.Sprintf("DKIM-Signature: v=1; a=%s; c=relaxed/relaxed;\r\n\td=%s; s=%s; t=", algorithm, cfg.Domain, cfg.Selector)
+	k.tail = ";\r\n\th=" + foldNames(signedHeaders()) + ";\r\n\tb="
+	if _, err := k.appendSignature(nil, nil, nil, 0); err != nil {
+		return k, errors.New(".key: the key cannot sign")
+	}
+	return k, nil
 }
 
-// signature is the header that signs raw.
-func signature(raw []byte, o *dkim.SignOptions) (string, error) {
-	s, err := dkim.NewSigner(o)
-	if err != nil {
-		return "", err
+// foldNames is a list of header names over lines of a readable length (RFC
+// 6376 §3.5: white space may stand around each colon).
+func foldNames(names []string) string {
+	var b strings.Builder
+	line := 0
+	for i, name := range names {
+		if i > 0 {
+			b.WriteByte(':')
+		}
+		if line += len(name) + 1; line > 70 {
+			b.WriteString("\r\n\t")
+			line = len(name) + 1
+		}
+		b.WriteString(name)
 	}
-	_, err = s.Write(raw)
-	if err := errors.Join(err, s.Close()); err != nil {
-		return "", err
-	}
-	return s.Signature(), nil
+	return b.String()
+}
+
+// isDomainName reports whether s can stand in the tags d= and s= (RFC 6376
+// §3.5), where a semicolon or a space would begin another tag.
+func isDomainName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+	})
 }

@@ -248,7 +248,7 @@ func TestDotsAreStuffedAndLineEndsMended(t *testing.T) {
 		"a\n.\nMAIL FROM:<b@c>\r\n": "a\r\n..\r\nMAIL FROM:<b@c>\r\n.\r\n",
 		"\r\n\r\n":                  "\r\n\r\n.\r\n",
 	} {
-		if got := string(stuff([]byte(in))); got != want {
+		if got := string(stuff(nil, []byte(in))); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
@@ -258,7 +258,7 @@ func FuzzStuff(f *testing.F) {
 	f.Add("a\r\n.\r\nb")
 	f.Add("\n.\n")
 	f.Fuzz(func(t *testing.T, in string) {
-		got := string(stuff([]byte(in)))
+		got := string(stuff(nil, []byte(in)))
 		if strings.Count(got, "\r\n.\r\n") > 1 || !strings.HasSuffix("\r\n"+got, "\r\n.\r\n") {
 			t.Errorf("%q ends before its end: %q", in, got)
 		}

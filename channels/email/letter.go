@@ -1,7 +1,6 @@
 package email
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice/verp"
-	gomail "github.com/wneessen/go-mail"
 	"golang.org/x/net/idna"
 )
 
@@ -50,7 +48,7 @@ func newComposer(cfg config.Email, s settings) (composer, error) {
 	if _, err := recipient(c.envelope(channels.Message{ID: "0"}, "")); err != nil {
 		return composer{}, fmt.Errorf("return_path: %q is no mail address: write it as bounce+{id}@acme.example", cfg.ReturnPath)
 	}
-	c.signer, err = newSigner(cfg)
+	c.signer, err = newSigner(cfg, s.now)
 	return c, err
 }
 
@@ -164,51 +162,6 @@ func checkLink(link string) error {
 		return errors.New("the unsubscribe link cannot stand in a header")
 	}
 	return nil
-}
-
-// render writes the mail out, signed.
-func (l letter) render(eightBit bool) ([]byte, error) {
-	encoding := gomail.EncodingQP
-	if eightBit && shortLines(l.text) && shortLines(l.html) {
-		encoding = gomail.NoEncoding
-	}
-	msg := gomail.NewMsg(gomail.WithEncoding(encoding), gomail.WithNoDefaultUserAgent())
-	msg.FromMailAddress(l.composer.from)
-	msg.ToMailAddress(l.header)
-	msg.Subject(l.subject)
-	msg.SetMessageIDWithValue(l.id)
-	msg.SetDateWithValue(l.date)
-	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
-	if l.leave != "" {
-		msg.SetGenHeader(gomail.HeaderListUnsubscribe, "<"+l.leave+">")
-		msg.SetGenHeader(gomail.HeaderListUnsubscribePost, "List-Unsubscribe=One-Click")
-	}
-	if l.feedback != "" {
-		msg.SetGenHeader("Feedback-ID", l.feedback)
-	}
-	// The plainest part first: a reader shows the last one it can (RFC 2046 §5.1.4).
-	msg.SetBodyString(gomail.TypeTextPlain, l.text)
-	if l.html != "" {
-		msg.AddAlternativeString(gomail.TypeTextHTML, l.html)
-	}
-	for i := range l.files {
-		if err := l.files[i].attach(msg); err != nil {
-			return nil, errors.New("an attachment could not be written")
-		}
-	}
-	var b bytes.Buffer
-	b.Grow(2048 + 2*(len(l.text)+len(l.html)))
-	if _, err := msg.WriteTo(&b); err != nil {
-		return nil, errors.New("the mail could not be composed")
-	}
-	if l.composer.signer == nil {
-		return b.Bytes(), nil
-	}
-	signed, err := l.composer.signer.sign(b.Bytes())
-	if err != nil {
-		return nil, errors.New("the mail could not be signed")
-	}
-	return signed, nil
 }
 
 // recipient reads the address of a message: one bare mailbox.

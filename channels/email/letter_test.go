@@ -14,6 +14,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,11 +48,11 @@ func rendered(t *testing.T, c *composer, m channels.Message, eightBit bool) []by
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := l.render(eightBit)
-	if err != nil {
+	var p paper
+	if err := l.render(&p, eightBit); err != nil {
 		t.Fatal(err)
 	}
-	return raw
+	return slices.Concat(p.signatures, p.plain.Bytes())
 }
 
 // parse reads a mail with the standard library, which shares no code with the
@@ -371,8 +372,7 @@ func TestASharedSignerSignsAtTheSameTime(t *testing.T) {
 	errs := make(chan error, 8)
 	for range cap(errs) {
 		go func() { // the race detector is the judge here
-			_, err := l.render(true)
-			errs <- err
+			errs <- l.render(new(paper), true)
 		}()
 	}
 	for range cap(errs) {

@@ -1,11 +1,11 @@
 package email
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +77,7 @@ func offersOf(client *smtp.Client) (o offers) {
 type session struct {
 	client *smtp.Client
 	raw    *bounded // under any TLS: closing it interrupts whatever waits
+	paper  paper    // of the mail that it carries
 	offers offers
 	born   time.Time
 	mails  int         // that it was used for
@@ -89,14 +90,13 @@ type session struct {
 // commands in one go; and one RSET more when it refused the mail early and the
 // connection is to be used again. It returns the relay's words of acceptance.
 func (s *session) send(ctx context.Context, l letter) (string, error) {
-	content, err := l.render(s.offers.eightBit)
-	if err != nil {
+	if err := l.render(&s.paper, s.offers.eightBit); err != nil {
 		return "", &failure{stageCompose, err}
 	}
 	stop := context.AfterFunc(ctx, s.hangUp)
 	s.raw.reset()
 	s.mails++
-	words, f := s.converse(l, content)
+	words, f := s.converse(l)
 	s.recover(f)
 	if !stop() {
 		s.dead = true
@@ -110,15 +110,16 @@ func (s *session) send(ctx context.Context, l letter) (string, error) {
 	return "", f
 }
 
-func (s *session) converse(l letter, content []byte) (string, *failure) {
+func (s *session) converse(l letter) (string, *failure) {
+	size := s.paper.size()
 	switch {
 	case l.utf8 && !s.offers.utf8:
 		return "", &failure{stageCompose, errNeedsUTF8}
-	case s.offers.mostBytes > 0 && int64(len(content)) > s.offers.mostBytes:
-		return "", &failure{stageCompose, fmt.Errorf("the mail has %d bytes, and the relay takes %d", len(content), s.offers.mostBytes)}
+	case s.offers.mostBytes > 0 && int64(size) > s.offers.mostBytes:
+		return "", &failure{stageCompose, fmt.Errorf("the mail has %d bytes, and the relay takes %d", size, s.offers.mostBytes)}
 	}
 	commands := [...]command{
-		{stageMail, s.mailCommand(l, len(content)), 250},
+		{stageMail, s.mailCommand(l, size), 250},
 		{stageRcpt, "RCPT TO:" + l.rcpt, 25}, // 251: it will be forwarded
 		{stageData, "DATA", 354},
 	}
@@ -131,7 +132,7 @@ func (s *session) converse(l letter, content []byte) (string, *failure) {
 	if f != nil {
 		return "", f
 	}
-	return s.hand(content)
+	return s.hand()
 }
 
 // command is one line of the envelope, and the reply that it needs.
@@ -203,9 +204,9 @@ func (s *session) sayAtOnce(commands []command) (first *failure) {
 
 // hand writes the content with the dot that ends it, in one go: when that
 // fails, the dot was not sent.
-func (s *session) hand(content []byte) (string, *failure) {
+func (s *session) hand() (string, *failure) {
 	text := s.client.Text
-	_, err := text.W.Write(stuff(content))
+	_, err := text.W.Write(s.paper.sealed())
 	if err == nil {
 		err = text.W.Flush()
 	}
@@ -219,20 +220,16 @@ func (s *session) hand(content []byte) (string, *failure) {
 	return words, nil
 }
 
-// stuff is content as it goes over the wire (RFC 5321 §4.5.2): a line that
-// begins with a dot begins with two, and a dot alone ends it. Every line end is
-// CR LF already, which crlf and the encodings see to; a bare LF is made one all
-// the same, since "LF . LF" ends a mail for some relays, and what follows would
-// be commands.
-func stuff(content []byte) []byte {
-	out := make([]byte, 0, len(content)+len(content)/64+8)
+// stuff appends content to out as it goes over the wire (RFC 5321 §4.5.2): a
+// line that begins with a dot begins with two, and a dot alone ends it. Every
+// line end is CR LF already, which crlf and the encodings see to; a bare LF is
+// made one all the same, since "LF . LF" ends a mail for some relays, and what
+// follows would be commands.
+func stuff(out, content []byte) []byte {
+	out = slices.Grow(out, len(content)+len(content)/64+8)
 	for len(content) > 0 {
-		line := content
-		if end := bytes.IndexByte(content, '\n'); end >= 0 {
-			line = content[:end]
-		}
-		content = content[min(len(line)+1, len(content)):]
-		if line = bytes.TrimSuffix(line, []byte("\r")); len(line) > 0 && line[0] == '.' {
+		var line []byte
+		if line, content = cutLine(content); len(line) > 0 && line[0] == '.' {
 			out = append(out, '.')
 		}
 		out = append(out, line...)
