@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -42,7 +43,7 @@ func (p *Pipeline) direct(d *draft) *sender {
 		return nil
 	}
 	only := &d.out[0]
-	if only.Ended.Status != "" || !only.Due.IsZero() || len(only.Delivery.Fallback) > 0 {
+	if only.Ended.Status != "" || !only.Due.IsZero() || only.Delivery.Chain != nil {
 		return nil
 	}
 	i := slices.IndexFunc(p.senders, func(s *sender) bool { return s.channel == only.Delivery.Address.Channel })
@@ -178,11 +179,22 @@ func (p *Pipeline) write(ctx context.Context, drafts []*draft) {
 		return
 	}
 	err := p.persist(ctx, "planning", func() error { return p.Queue.Plan(ctx, p.planned(drafts)) })
+	if errors.Is(err, queue.ErrFault) && len(drafts) > 1 {
+		for _, d := range drafts { // what is wrong with one must not take the others with it
+			p.write(ctx, []*draft{d})
+		}
+		return
+	}
 	for _, d := range drafts {
-		p.held.drop(d.lease)
-		if err == nil {
+		switch {
+		case errors.Is(err, queue.ErrFault):
+			p.Log.Error("an event cannot be planned, and becomes a dead letter", "notification", d.event.ID, "error", err)
+			p.finish(&queue.Settlement{Kind: queue.Unreadable, Lease: d.lease, Reason: "unplanned", Entry: queue.Entry{At: p.Now(), Detail: err.Error()}})
+			continue // its lease goes with that
+		case err == nil:
 			p.observe(d)
 		}
+		p.held.drop(d.lease)
 	}
 }
 
@@ -194,7 +206,7 @@ func (p *Pipeline) mayBeSent(d *draft) {
 		return
 	}
 	only := &d.out[0]
-	if only.Ended.Status != "" || len(only.Delivery.Fallback) > 0 || p.holds(only.Delivery.Address.Channel) {
+	if only.Ended.Status != "" || only.Delivery.Chain != nil || p.holds(only.Delivery.Address.Channel) {
 		return
 	}
 	d.suspected = true

@@ -13,6 +13,7 @@ type metrics struct {
 	age        *prometheus.HistogramVec // channel, lane
 	throttled  *prometheus.CounterVec   // scope, action
 	retries    *prometheus.CounterVec   // channel
+	unknown    *prometheus.CounterVec   // channel, action
 	templates  *prometheus.CounterVec   // result
 	reclaimed  prometheus.Counter
 }
@@ -35,12 +36,14 @@ func newMetrics(r prometheus.Registerer, served []Channel) *metrics {
 			Help: "Deliveries that were held back, by what held them back and what followed."}, []string{"scope", "action"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_retries_total",
 			Help: "Attempts that failed and will be made again."}, []string{"channel"}),
+		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_unknown_total",
+			Help: "Attempts of which it is not known whether they arrived, by what followed: resend, hold, or give_up when there were no attempts left, or no time."}, []string{"channel", "action"}),
 		templates: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_template_cache_total",
 			Help: "Renderings, by whether the compiled version that the delivery pins was still held (hit) or another had to do (miss)."}, []string{"result"}),
 		reclaimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "carillon_reclaimed_total",
 			Help: "Entries taken over from consumers that were not heard of any more."}),
 	}
-	r.MustRegister(m.deliveries, m.send, m.age, m.throttled, m.retries, m.templates, m.reclaimed)
+	r.MustRegister(m.deliveries, m.send, m.age, m.throttled, m.retries, m.unknown, m.templates, m.reclaimed)
 	for _, c := range served {
 		m.registerSlots(r, c)
 	}

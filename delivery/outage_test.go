@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -340,13 +341,24 @@ func TestEntriesOfALostReplyAreFoundAsSoonAsTheServerAnswers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{visibility: time.Hour, jitter: soon})
 	id := w.admit(to("https://h.example/hook"))
-	// As if the reply had been lost: the server's account is all there is.
-	for _, key := range w.rdb.Keys(t.Context(), "*:events:normal").Val() {
-		if err := w.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "carillon", Consumer: "c1", Streams: []string{key, ">"}, Count: 10, Block: -1}).Err(); err != nil && !errors.Is(err, redis.Nil) {
+	ctx := t.Context()
+	stream, entry := "", ""
+	for _, key := range w.rdb.Keys(ctx, "*:events:normal").Val() {
+		got, err := w.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "carillon", Consumer: "c0", Streams: []string{key, ">"}, Count: 10, Block: -1}).Result()
+		if err == nil {
+			stream, entry = key, got[0].Messages[0].ID
+		} else if !errors.Is(err, redis.Nil) {
 			t.Fatal(err)
 		}
 	}
 	w.start("c1")
+	w.await("its readers", func() bool {
+		return strings.Count(w.rdb.ClientList(ctx).Val(), "cmd=xreadgroup") == 13 // the inbox, and three lanes of events and of each channel
+	})
+	// As if the reply had been lost: the server's account is all there is.
+	if err := w.rdb.XClaimJustID(ctx, &redis.XClaimArgs{Stream: stream, Group: "carillon", Consumer: "c1", Messages: []string{entry}}).Err(); err != nil {
+		t.Fatal(err)
+	}
 	w.await("the loss of every connection", func() bool {
 		return w.rdb.ClientKillByFilter(t.Context(), "TYPE", "normal", "SKIPME", "yes").Err() == nil && !w.record(id).Open()
 	})

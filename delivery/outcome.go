@@ -16,6 +16,9 @@ const (
 	// brokenWait is how long a channel rests whose credential or set-up is
 	// refused, before one more message is tried.
 	brokenWait = 10 * time.Second
+	// retryAfterMost is the longest Retry-After that is obeyed. A receiver that
+	// names years would else decide that nothing is ever sent again.
+	retryAfterMost = 24 * time.Hour
 )
 
 // outcome is what follows from one attempt.
@@ -40,6 +43,9 @@ type attemptOf struct {
 	retry    config.Retry
 	now      time.Time
 	jitter   func(time.Duration) time.Duration
+	// quiet says when the recipient's quiet hours end that a time is in, and
+	// whether it is in any; nil: there are none.
+	quiet func(time.Time) (end time.Time, quiet bool)
 }
 
 // decide turns a provider's answer into the transition that follows. It looks
@@ -47,6 +53,10 @@ type attemptOf struct {
 func decide(a attemptOf) outcome {
 	o := outcome{attempt: a.delivery.Attempt, entry: queue.Entry{
 		At: a.now, Attempt: a.delivery.Attempt + 1, Code: a.result.Code, Detail: words(a.result.Err), ProviderID: a.result.ProviderID}}
+	if asked := a.result.RetryAfter; asked > retryAfterMost {
+		a.result.RetryAfter = retryAfterMost
+		o.entry.Detail = join("it asked to wait "+asked.Round(time.Second).String()+", and 24 h is the longest that is waited", o.entry.Detail)
+	}
 	switch a.result.Verdict {
 	case channels.Sent:
 		return o.end(notice.StatusDelivered)
@@ -90,7 +100,7 @@ func (o outcome) retry(a attemptOf) outcome {
 // giveUp ends a delivery whose attempts are used up: a chain goes on, anything
 // else is kept for somebody to redrive.
 func (o outcome) giveUp(d *notice.Delivery) outcome {
-	if len(d.Fallback) > 0 {
+	if d.Chain != nil {
 		return o.fail(d)
 	}
 	return o.bury("attempts")
@@ -98,6 +108,11 @@ func (o outcome) giveUp(d *notice.Delivery) outcome {
 
 func (o outcome) later(a attemptOf, status notice.Status, wait time.Duration) outcome {
 	o.due = a.now.Add(wait)
+	if a.quiet != nil {
+		if end, quiet := a.quiet(o.due); quiet {
+			o.due, o.entry.Detail = end, join("it waits for the end of the recipient's quiet hours", o.entry.Detail)
+		}
+	}
 	if exp := a.delivery.ExpiresAt; !exp.IsZero() && !o.due.Before(exp) {
 		o.entry.Detail = join("it would have been tried again after it expires", o.entry.Detail)
 		return o.end(notice.StatusExpired)
@@ -111,10 +126,10 @@ func (o outcome) end(status notice.Status) outcome {
 	return o
 }
 
-// fail ends a delivery for good, and goes on to the next address of a chain.
+// fail ends a delivery for good, and a chain goes on.
 func (o outcome) fail(d *notice.Delivery) outcome {
 	o.kind, o.entry.Status = queue.Done, notice.StatusFailed
-	if len(d.Fallback) > 0 {
+	if d.Chain != nil {
 		o.kind = queue.Next
 	}
 	return o

@@ -33,9 +33,7 @@ func hold() config.Retry {
 var errProvider = errors.New("the provider's words")
 
 // fallback is the rest of a chain.
-func fallback() []notice.Address {
-	return []notice.Address{{Channel: notice.ChannelWebhook, To: "https://example.com/"}}
-}
+func fallback() *notice.Chain { return &notice.Chain{First: 1, Last: 1} }
 
 // verdictCase is an answer, and what must follow from it.
 type verdictCase struct {
@@ -45,7 +43,7 @@ type verdictCase struct {
 	scope    channels.Scope
 	made     int // attempts before this one
 	expires  time.Duration
-	fallback []notice.Address
+	fallback *notice.Chain
 	retry    config.Retry
 	jitter   func(time.Duration) time.Duration
 
@@ -131,7 +129,7 @@ func TestWhatFollowsFromBeingAskedForLess(t *testing.T) {
 }
 
 func (tt verdictCase) check(t *testing.T) {
-	d := &notice.Delivery{Attempt: tt.made, Fallback: tt.fallback}
+	d := &notice.Delivery{Attempt: tt.made, Chain: tt.fallback}
 	if tt.expires != 0 {
 		d.ExpiresAt = start.Add(tt.expires)
 	}
@@ -174,7 +172,7 @@ func anyAttempt(t *rapid.T) attemptOf {
 		a.delivery.ExpiresAt = start.Add(seconds("expires in", 7200))
 	}
 	if rapid.Bool().Draw(t, "fallback") {
-		a.delivery.Fallback = []notice.Address{{Channel: notice.ChannelEmail, To: "a@example.com"}}
+		a.delivery.Chain = fallback()
 	}
 	part := rapid.Float64Range(0, 1).Draw(t, "jitter")
 	a.jitter = func(d time.Duration) time.Duration { return time.Duration(part * float64(d)) }
@@ -202,7 +200,7 @@ func TestNoOutcomeBreaksAPromise(t *testing.T) {
 		if spent := o.attempt - a.delivery.Attempt; costs != (spent == 1) || !costs && spent != 0 {
 			t.Errorf("%s costs %d attempts", a.result.Verdict, spent)
 		}
-		if o.kind == queue.Next && len(a.delivery.Fallback) == 0 {
+		if o.kind == queue.Next && a.delivery.Chain == nil {
 			t.Error("goes on to a fallback that there is not")
 		}
 		if (o.kind == queue.Bury) != (o.reason != "") {

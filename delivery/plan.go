@@ -109,7 +109,7 @@ func (p *Pipeline) planBatch(ctx context.Context, lane notice.Lane, leases []*qu
 		for i := range drafts {
 			p.address(drafts[i], &found[i])
 		}
-		err = p.persist(ctx, "deciding caps", func() error { return p.cap(ctx, drafts) })
+		err = p.decide(ctx, drafts)
 	}
 	if err != nil {
 		for _, d := range drafts {
@@ -117,9 +117,32 @@ func (p *Pipeline) planBatch(ctx context.Context, lane notice.Lane, leases []*qu
 		}
 		return
 	}
+	for _, d := range drafts {
+		d.chain()
+	}
 	offers, written := p.offerings(drafts)
 	p.write(ctx, written)
 	p.write(ctx, p.handOver(ctx, lane, offers))
+}
+
+// decide asks for caps and for what expires. A chain whose link has nothing
+// left goes on to its next one, for which the same is asked.
+func (p *Pipeline) decide(ctx context.Context, drafts []*draft) error {
+	for len(drafts) > 0 {
+		err := p.persist(ctx, "deciding caps", func() error { return p.cap(ctx, drafts) })
+		if err != nil {
+			return err
+		}
+		var further []*draft
+		for _, d := range drafts {
+			d.expire()
+			if p.goOn(d) {
+				further = append(further, d)
+			}
+		}
+		drafts = further
+	}
+	return nil
 }
 
 // draft is an event on its way to becoming deliveries.
@@ -128,10 +151,13 @@ type draft struct {
 	event   notice.Event
 	now     time.Time
 	note    queue.Entry
-	media   []notice.Medium
+	media   []notice.Medium // that it goes over; of a chain those that are left
+	found   *recipients.Found
+	person  notice.Person
 	version string
 	out     []queue.PlannedDelivery
-	allowed []int                  // indices into out that may start, as far as is decided
+	link    int                    // of a chain: where its current link begins in out
+	allowed []int                  // indices into out that may start, as far as is decided; of a chain those of its link
 	hours   *recipients.QuietHours // that it must keep; nil: none
 	zone    *time.Location         // of hours
 
@@ -231,34 +257,73 @@ func (p *Pipeline) address(d *draft, found *recipients.Found) {
 		d.note = failed(d.now, "profile_unreadable", "the recipient's stored profile cannot be read: write it anew")
 		return
 	}
-	person := personOf(&n.To, found.Profile)
-	var chain []notice.Address
-	for _, m := range d.media {
-		addresses := inline(&n.To, m)
-		if len(addresses) == 0 {
-			addresses = stored(found.Profile, m)
+	d.found, d.person = found, personOf(&n.To, found.Profile)
+	d.setQuiet((*recipients.QuietHours)(p.QuietHours), p.zones.Location(d.person.Timezone))
+	if n.Route == notice.RouteFirst {
+		p.nextLink(d)
+	} else {
+		for _, m := range d.media {
+			p.over(d, m)
 		}
-		if len(addresses) == 0 && len(n.Channels) > 0 {
-			// Asked for by name, and nowhere to send it to: that must be seen.
-			p.add(d, person, notice.Address{Channel: notice.Channel(m)}, failed(d.now, "no_address", "the recipient has no address for "+string(m)))
-		}
-		for _, a := range addresses {
-			refused := p.refused(d, found, a)
-			if n.Route == notice.RouteFirst && refused.Status == "" {
-				chain = append(chain, a)
-				continue
-			}
-			p.add(d, person, a, refused)
-		}
-	}
-	if len(chain) > 0 {
-		p.add(d, person, chain[0], queue.Entry{})
-		d.out[len(d.out)-1].Delivery.Fallback = chain[1:]
 	}
 	if len(d.out) == 0 && d.note.Status == "" {
 		d.note = failed(d.now, "no_address", "the recipient has no address on any channel that this goes over")
 	}
-	p.quiet(d, found.Profile, person)
+}
+
+// over adds the addresses of one medium, those that get nothing too.
+func (p *Pipeline) over(d *draft, m notice.Medium) {
+	n := &d.event.Notification
+	addresses := inline(&n.To, m)
+	if len(addresses) == 0 {
+		addresses = stored(d.found.Profile, m)
+	}
+	if len(addresses) == 0 && len(n.Channels) > 0 {
+		// Asked for by name, and nowhere to send it to: that must be seen.
+		p.add(d, notice.Address{Channel: notice.Channel(m)}, failed(d.now, "no_address", "the recipient has no address for "+string(m)))
+	}
+	for _, a := range addresses {
+		p.add(d, a, p.refused(d, d.found, a))
+	}
+}
+
+// nextLink goes on to the next medium of a chain that has an address which may
+// be written to. All addresses of one medium are one link.
+func (p *Pipeline) nextLink(d *draft) {
+	for d.allowed = nil; len(d.media) > 0 && len(d.allowed) == 0; {
+		m := d.media[0]
+		d.media = d.media[1:]
+		d.link = len(d.out)
+		p.over(d, m)
+	}
+}
+
+// goOn begins the next link of a chain when nothing of the current one starts,
+// and reports whether there is something new to decide on.
+func (p *Pipeline) goOn(d *draft) bool {
+	if d.event.Notification.Route != notice.RouteFirst || len(d.allowed) == 0 {
+		return false
+	}
+	if slices.ContainsFunc(d.allowed, func(i int) bool { return d.out[i].Ended.Status == "" }) {
+		return false
+	}
+	p.nextLink(d)
+	return len(d.allowed) > 0
+}
+
+// chain says how each delivery of a chain's link goes on when all of them fail.
+func (d *draft) chain() {
+	if d.event.Notification.Route != notice.RouteFirst || len(d.media) == 0 {
+		return
+	}
+	rest := d.event
+	rest.Notification.Channels = d.media
+	rest.Planned += len(d.out)
+	for _, i := range d.allowed {
+		if d.out[i].Ended.Status == "" {
+			d.out[i].Delivery.Chain = &notice.Chain{First: d.event.Planned + d.link + 1, Last: d.event.Planned + len(d.out), Rest: rest}
+		}
+	}
 }
 
 // personOf is what a rendering knows of the recipient: what the notification
@@ -317,27 +382,36 @@ func failed(now time.Time, code, detail string) queue.Entry {
 }
 
 // add appends one delivery to a draft; one with an end starts not at all.
-func (p *Pipeline) add(d *draft, person notice.Person, a notice.Address, end queue.Entry) {
+func (p *Pipeline) add(d *draft, a notice.Address, end queue.Entry) {
 	n := &d.event.Notification
 	lane := n.Priority
 	if lane == "" {
 		lane = notice.LaneNormal
 	}
-	if end.Status == "" {
-		d.allowed = append(d.allowed, len(d.out))
-	}
 	d.out = append(d.out, queue.PlannedDelivery{Ended: end, Delivery: notice.Delivery{
-		ID: notice.DeliveryID(d.event.ID, len(d.out)+1), Tenant: d.event.Tenant, Template: n.Template, Version: d.version,
-		Content: contentFor(n, a.Channel.Medium()), Data: n.Data, Category: n.Category, Lane: lane, To: person, Address: a,
+		ID: notice.DeliveryID(d.event.ID, d.event.Planned+len(d.out)+1), Tenant: d.event.Tenant, Template: n.Template, Version: d.version,
+		Content: contentFor(n, a.Channel.Medium()), Data: n.Data, Category: n.Category, Lane: lane, To: d.person, Address: a,
 		AcceptedAt: d.event.AcceptedAt, ExpiresAt: n.ExpiresAt, CollapseKey: n.CollapseKey, Keyed: d.event.Keyed,
+		Quiet: d.quiet(a.Channel),
 	}})
+	if i := len(d.out) - 1; end.Status == "" {
+		d.allowed = append(d.allowed, i)
+		d.keepQuiet(i, d.now)
+	}
 }
 
-// contentFor is the part of a given content that a medium needs; all of it for
-// a chain, which may end on another medium.
+// quiet are the quiet hours that a channel keeps. A webhook wakes nobody.
+func (d *draft) quiet(c notice.Channel) string {
+	if d.hours == nil || c == notice.ChannelWebhook {
+		return ""
+	}
+	return d.hours.From + "-" + d.hours.To
+}
+
+// contentFor is the part of a given content that a medium needs.
 func contentFor(n *notice.Notification, m notice.Medium) *notice.Content {
-	if n.Content == nil || n.Route == notice.RouteFirst {
-		return n.Content
+	if n.Content == nil {
+		return nil
 	}
 	switch m {
 	case notice.MediumEmail:
@@ -348,27 +422,23 @@ func contentFor(n *notice.Notification, m notice.Medium) *notice.Content {
 	return &notice.Content{Webhook: n.Content.Webhook}
 }
 
-// quiet puts off what would come in the recipient's quiet hours.
-func (p *Pipeline) quiet(d *draft, profile *recipients.Profile, person notice.Person) {
-	hours := (*recipients.QuietHours)(p.QuietHours)
-	if profile != nil && profile.QuietHours != nil {
-		hours = profile.QuietHours
+// setQuiet notes the quiet hours that a draft must keep: the recipient's own,
+// or else everybody's.
+func (d *draft) setQuiet(everybodys *recipients.QuietHours, zone *time.Location) {
+	hours := everybodys
+	if d.found.Profile != nil && d.found.Profile.QuietHours != nil {
+		hours = d.found.Profile.QuietHours
 	}
 	n := &d.event.Notification
-	if hours == nil || n.Priority == notice.LaneCritical || hours.Excepts(n.Priority, n.Category) {
-		return
-	}
-	d.hours, d.zone = hours, p.zones.Location(person.Timezone)
-	for _, i := range d.allowed {
-		d.keepQuiet(i, d.now)
+	if hours != nil && n.Priority != notice.LaneCritical && !hours.Excepts(n.Priority, n.Category) {
+		d.hours, d.zone = hours, zone
 	}
 }
 
 // keepQuiet puts a delivery that would go at a time off to the end of the quiet
 // hours that the time is in, and reports whether it is in any.
 func (d *draft) keepQuiet(i int, at time.Time) bool {
-	// A webhook wakes nobody.
-	if d.hours == nil || d.out[i].Delivery.Address.Channel == notice.ChannelWebhook {
+	if d.out[i].Delivery.Quiet == "" {
 		return false
 	}
 	end, quiet := d.hours.Until(at, d.zone)
@@ -469,17 +539,20 @@ func (d *draft) answer(i int, a throttle.Answer) (again bool) {
 	return false
 }
 
-// planned ends what would start only after it has expired, and says what the
-// queue is to write.
+// expire ends what would start only after it has expired.
+func (d *draft) expire() {
+	for _, i := range d.allowed {
+		pd := &d.out[i]
+		if exp := pd.Delivery.ExpiresAt; pd.Ended.Status == "" && !exp.IsZero() && !pd.Due.Before(exp) {
+			d.end(i, notice.StatusExpired, pd.Why.Code, "it expires before it may go")
+		}
+	}
+}
+
+// planned says what the queue is to write.
 func (p *Pipeline) planned(drafts []*draft) []*queue.Planned {
 	out := make([]*queue.Planned, len(drafts))
 	for k, d := range drafts {
-		for _, i := range d.allowed {
-			pd := &d.out[i]
-			if exp := pd.Delivery.ExpiresAt; pd.Ended.Status == "" && !exp.IsZero() && !pd.Due.Before(exp) {
-				d.end(i, notice.StatusExpired, pd.Why.Code, "it expires before it may go")
-			}
-		}
 		p.mayBeSent(d)
 		out[k] = &queue.Planned{Lease: d.lease, Event: &d.event, Deliveries: d.out, Note: d.note}
 	}

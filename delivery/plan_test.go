@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -327,5 +328,129 @@ func TestRouteFirstGoesOnToTheNextAddressOnlyAfterAFailureForGood(t *testing.T) 
 			t.Errorf("ended as %v", got)
 		}
 	})
+	w.nothingLeft()
+}
+
+func TestAChainTriesEveryDeviceBeforeItGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	w.start("c1")
+	devices := func() notice.Notification {
+		n := to("https://a.example/hook")
+		n.Route, n.Channels = notice.RouteFirst, []notice.Medium{notice.MediumPush, notice.MediumWebhook}
+		n.To.Devices = []notice.Device{{Platform: "ios", Token: strings.Repeat("ab", 32)}, {Platform: "ios", Token: strings.Repeat("cd", 32)}}
+		return n
+	}
+	t.Run("one that works is enough", func(t *testing.T) {
+		w := w.in(t)
+		w.apns.script(func(_ context.Context, m channels.Message) channels.Result {
+			if strings.HasPrefix(m.Address.To, "ab") {
+				return channels.Result{Verdict: channels.Gone, Code: "410"}
+			}
+			return channels.Result{Verdict: channels.Sent, Code: "200"}
+		})
+		id := w.admit(devices())
+		if got := statuses(w.ended(id)); !slices.Equal(got, []string{"failed 410", "delivered 200"}) || len(w.webhook.sent(id)) != 0 {
+			t.Errorf("ended as %v", got)
+		}
+	})
+	t.Run("when none does the webhook is next, and asked for then", func(t *testing.T) {
+		w := w.in(t)
+		w.apns.results(channels.Result{Verdict: channels.Rejected, Code: "400"})
+		id := w.admit(devices())
+		r := w.ended(id)
+		if got := statuses(r); !slices.Equal(got, []string{"failed 400", "failed 400", "delivered 200"}) || len(w.webhook.sent(id)) != 1 {
+			t.Errorf("ended as %v", got)
+		}
+		if len(r.Timeline) != 1 || r.Timeline[0].Code != "next" || r.Timeline[0].Detail != "push failed for good" {
+			t.Errorf("the timeline says %+v", r.Timeline)
+		}
+	})
+	w.nothingLeft()
+}
+
+// Between a link's start and its failure a recipient may change their mind.
+func TestALinkOfAChainIsDecidedOnWhenItStarts(t *testing.T) {
+	t.Parallel()
+	chain := func() notice.Notification {
+		n := to("https://a.example/hook")
+		n.Channels, n.Route = []notice.Medium{notice.MediumWebhook, notice.MediumEmail, notice.MediumPush}, notice.RouteFirst
+		n.To.User, n.To.Email = "ada", "ada@example.com"
+		n.To.Devices = []notice.Device{{Platform: "ios", Token: strings.Repeat("ab", 32)}}
+		return n
+	}
+	t.Run("what was suppressed meanwhile is passed over", func(t *testing.T) {
+		w := newWorld(t, setup{})
+		w.start("c1")
+		w.webhook.script(func(context.Context, channels.Message) channels.Result {
+			if err := w.people.Suppress(context.Background(), "acme", notice.ChannelEmail, "ada@example.com", "complaint"); err != nil {
+				t.Error(err)
+			}
+			return channels.Result{Verdict: channels.Rejected, Code: "404"}
+		})
+		if got := statuses(w.ended(w.admit(chain()))); !slices.Equal(got, []string{"failed 404", "suppressed suppressed", "delivered 200"}) {
+			t.Errorf("ended as %v", got)
+		}
+		w.nothingLeft()
+	})
+	t.Run("a cap that is full by then passes it over, and the link before took no place of it", func(t *testing.T) {
+		w := newWorld(t, setup{caps: []config.Cap{{Category: "*", Channel: "email", Limit: config.Rate{Count: 1, Per: time.Hour}, Over: config.OverDrop}}})
+		w.start("c1")
+		w.webhook.results(channels.Result{Verdict: channels.Rejected, Code: "404"})
+		if got := statuses(w.ended(w.admit(chain()))); !slices.Equal(got, []string{"failed 404", "delivered 200"}) {
+			t.Errorf("the first ended as %v", got)
+		}
+		got := statuses(w.ended(w.admit(chain())))
+		if len(got) != 3 || !strings.HasPrefix(got[1], "capped") || got[2] != "delivered 200" {
+			t.Errorf("the second ended as %v", got)
+		}
+		w.nothingLeft()
+	})
+	t.Run("quiet hours put it off, and one expiry bounds all of it", func(t *testing.T) {
+		w := newWorld(t, setup{at: time.Date(2026, 11, 2, 23, 0, 0, 0, time.UTC), quiet: &config.QuietHours{From: "22:00", To: "08:00"}})
+		w.start("c1")
+		w.webhook.results(channels.Result{Verdict: channels.Rejected, Code: "404"})
+		id := w.admit(chain())
+		if d := w.became(id, 2, notice.StatusDeferred); !d.Timeline[len(d.Timeline)-1].Until.Equal(time.Date(2026, 11, 3, 8, 0, 0, 0, time.UTC)) {
+			t.Errorf("put off as %+v", d)
+		}
+		w.clock.Advance(9 * time.Hour)
+		if got := statuses(w.ended(id)); got[1] != "delivered 200" {
+			t.Errorf("ended as %v", got)
+		}
+		w.clock.Advance(15 * time.Hour)
+		n := chain()
+		n.ExpiresAt = w.clock.Now().Add(time.Hour)
+		if got := statuses(w.ended(w.admit(n))); !slices.Equal(got, []string{"failed 404", "expired quiet_hours", "expired quiet_hours"}) {
+			t.Errorf("the one that expires ended as %v", got)
+		}
+		w.nothingLeft()
+	})
+}
+
+func TestARetryWaitsForTheEndOfQuietHours(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{at: time.Date(2026, 11, 2, 21, 59, 30, 0, time.UTC), quiet: &config.QuietHours{From: "22:00", To: "08:00"},
+		retry: config.Retry{Schedule: []config.Duration{config.Duration(time.Hour), config.Duration(time.Minute)}}})
+	w.start("c1")
+	w.email.results(channels.Result{Verdict: channels.Retry, Code: "4.0.0"}, channels.Result{Verdict: channels.Sent, Code: "250"})
+	n := toUser("ada", notice.MediumEmail)
+	n.To.Email = "ada@example.com"
+	id := w.admit(n)
+	d := w.retrying(id, 1, 1)
+	if until := d.Timeline[len(d.Timeline)-1].Until; !until.Equal(time.Date(2026, 11, 3, 8, 0, 0, 0, time.UTC)) {
+		t.Errorf("tried again at %v", until)
+	}
+	w.email.results(channels.Result{Verdict: channels.Sent, Code: "250"})
+	urgent := n
+	urgent.Priority = notice.LaneCritical
+	w.clock.Advance(time.Hour)
+	if got := statuses(w.ended(w.admit(urgent))); got[0] != "delivered 250" {
+		t.Errorf("a critical one ended as %v", got)
+	}
+	w.clock.Advance(9*time.Hour + time.Minute)
+	if got := statuses(w.ended(id)); got[0] != "delivered 250" {
+		t.Errorf("ended as %v", got)
+	}
 	w.nothingLeft()
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/carillonhq/carillon/channels"
-	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/recipients"
 	"github.com/carillonhq/carillon/templates"
 )
 
@@ -164,6 +164,9 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 			return settled
 		}
 	}
+	if end, quiet := s.quiet(d, now); quiet {
+		return s.keepQuiet(l, d, now, end)
+	}
 	until, paused := s.addressPaused(d.Address, now)
 	if !paused {
 		return nil
@@ -172,6 +175,29 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 	until = until.Add(s.p.Jitter(until.Sub(now) / 10))
 	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: until, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
 		Code: "paused", Detail: "its provider asked for less on this address", Until: until}}
+}
+
+// quiet reports whether a time is in quiet hours that a delivery keeps, and when
+// they end.
+func (s *sender) quiet(d *notice.Delivery, at time.Time) (end time.Time, quiet bool) {
+	if d.Quiet == "" {
+		return at, false
+	}
+	from, to, _ := strings.Cut(d.Quiet, "-")
+	hours := recipients.QuietHours{From: from, To: to}
+	return hours.Until(at, s.p.zones.Location(d.To.Timezone))
+}
+
+// keepQuiet puts off what has waited, for a slot or for another attempt, until
+// its recipient's quiet hours have begun.
+func (s *sender) keepQuiet(l *queue.Lease, d *notice.Delivery, now, end time.Time) *queue.Settlement {
+	if !d.ExpiresAt.IsZero() && !end.Before(d.ExpiresAt) {
+		return &queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: now, Status: notice.StatusExpired, Attempt: d.Attempt,
+			Code: "quiet_hours", Detail: "it expires before the recipient's quiet hours end"}}
+	}
+	s.p.metrics.throttled.WithLabelValues("user", "defer").Inc()
+	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: end, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
+		Attempt: d.Attempt, Code: "quiet_hours", Detail: "the recipient's quiet hours", Until: end}}
 }
 
 // addressPaused reports whether the device or the host of an address is to be
@@ -201,14 +227,29 @@ func (s *sender) afterLoss(l *queue.Lease, d *notice.Delivery, now time.Time) *q
 	o := outcome{attempt: d.Attempt, entry: queue.Entry{At: now, Attempt: d.Attempt, Code: "lease-expired",
 		Detail: "the consumer that held it was not heard of any more; it may have been sent"}}
 	switch {
-	case s.Retry.OnUnknown == config.OnUnknownHold:
+	case s.holds():
 		o = o.bury("unknown-outcome")
 	case d.Attempt > len(s.Retry.Schedule):
 		o = o.giveUp(d)
-	default:
+	}
+	s.countUnknown(o)
+	if o.kind == queue.Done && o.entry.Status == "" {
 		return nil
 	}
 	return &queue.Settlement{Kind: o.kind, Lease: l, Delivery: d, Entry: o.entry, Reason: o.reason}
+}
+
+// countUnknown counts an attempt of which nobody knows whether it arrived, by
+// what follows from it.
+func (s *sender) countUnknown(o outcome) {
+	action := "resend"
+	switch {
+	case o.reason == "unknown-outcome":
+		action = "hold"
+	case o.entry.Status.Final():
+		action = "give_up"
+	}
+	s.p.metrics.unknown.WithLabelValues(string(s.channel), action).Inc()
 }
 
 // message renders a delivery. note says what is worth knowing of the
@@ -241,7 +282,11 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 // channel and the address.
 func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result) *queue.Settlement {
 	now := s.p.Now()
-	o := decide(attemptOf{delivery: d, result: r, retry: s.Retry, now: now, jitter: s.p.Jitter})
+	o := decide(attemptOf{delivery: d, result: r, retry: s.Retry, now: now, jitter: s.p.Jitter,
+		quiet: func(at time.Time) (time.Time, bool) { return s.quiet(d, at) }})
+	if r.Verdict == channels.Unknown {
+		s.countUnknown(o)
+	}
 	s.noteBroken(o, r)
 	if !o.pause.IsZero() {
 		s.pause(d, o)

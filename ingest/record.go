@@ -161,10 +161,8 @@ func overall(rec *queue.Record) string {
 		}
 		return overallAccepted
 	}
-	for _, d := range rec.Deliveries {
-		if !d.Status.Final() {
-			return overallProcessing
-		}
+	if rec.Open() {
+		return overallProcessing
 	}
 	return overallDone
 }

@@ -20,9 +20,13 @@ import (
 // and devices have an environment each, which is written only where one of
 // them has: without, an encoding is what older consumers read too. Neither is
 // a character that JSON begins with.
+// codecFurther is one that goes on, after what ended it before, with what a
+// chain or quiet hours need; 4 is one that does both.
 const (
 	codecVersion      = 1
 	codecEnvironments = 2
+	codecFurther      = 3
+	codecLast         = 4
 )
 
 // ErrEncoding is what is wrong with a payload that is no encoding of ours.
@@ -31,7 +35,7 @@ var ErrEncoding = errors.New("not an encoding of this version of the gateway")
 // AppendBinary implements encoding.BinaryAppender.
 func (e *Event) AppendBinary(b []byte) ([]byte, error) {
 	environments := slices.ContainsFunc(e.Notification.To.Devices, func(d Device) bool { return d.Environment != "" })
-	b = appendVersion(b, environments)
+	b = appendVersion(b, environments, e.Planned > 0)
 	b = appendText(b, e.ID)
 	b = appendText(b, e.Tenant)
 	b = appendTime(b, e.AcceptedAt)
@@ -53,7 +57,11 @@ func (e *Event) AppendBinary(b []byte) ([]byte, error) {
 	b = appendText(b, n.Priority)
 	b = appendTime(b, n.SendAt)
 	b = appendTime(b, n.ExpiresAt)
-	return appendText(b, n.CollapseKey), nil
+	b = appendText(b, n.CollapseKey)
+	if e.Planned > 0 {
+		b = binary.AppendUvarint(b, uint64(e.Planned))
+	}
+	return b, nil
 }
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler. The event keeps parts
@@ -69,13 +77,17 @@ func (e *Event) UnmarshalBinary(data []byte) error {
 	n.Channels = list(d, func() Medium { return Medium(d.text()) })
 	n.Route, n.Category, n.Priority = Route(d.text()), d.text(), Lane(d.text())
 	n.SendAt, n.ExpiresAt, n.CollapseKey = d.time(), d.time(), d.text()
+	if d.further {
+		e.Planned = int(d.uint() & 0xffff)
+	}
 	return d.end()
 }
 
 // AppendBinary implements encoding.BinaryAppender.
 func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
-	environments := d.Address.Environment != "" || slices.ContainsFunc(d.Fallback, func(a Address) bool { return a.Environment != "" })
-	b = appendVersion(b, environments)
+	environments := d.Address.Environment != ""
+	further := d.Chain != nil || d.Quiet != ""
+	b = appendVersion(b, environments, further)
 	b = appendText(b, d.ID)
 	b = appendText(b, d.Tenant)
 	b = appendText(b, d.Template)
@@ -95,13 +107,29 @@ func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 	b = appendTime(b, d.ExpiresAt)
 	b = appendText(b, d.CollapseKey)
 	b = binary.AppendUvarint(b, uint64(max(d.Attempt, 0)))
-	b = binary.AppendUvarint(b, uint64(len(d.Fallback)))
-	for i := range d.Fallback {
-		b = appendAddress(b, &d.Fallback[i], environments)
-	}
+	b = binary.AppendUvarint(b, 0) // once the further addresses of a chain
 	b = appendBool(b, d.Unknown)
 	b = appendBool(b, d.Alone)
-	return appendBool(b, d.Keyed), nil
+	b = appendBool(b, d.Keyed)
+	if !further {
+		return b, nil
+	}
+	b = appendText(b, d.Quiet)
+	return appendChain(b, d.Chain)
+}
+
+func appendChain(b []byte, c *Chain) ([]byte, error) {
+	b = appendBool(b, c != nil)
+	if c == nil {
+		return b, nil
+	}
+	b = binary.AppendUvarint(b, uint64(max(c.First, 0)))
+	b = binary.AppendUvarint(b, uint64(max(c.Last, 0)))
+	rest, err := c.Rest.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	return appendText(b, rest), nil
 }
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler. The delivery keeps
@@ -115,9 +143,23 @@ func (d *Delivery) UnmarshalBinary(data []byte) error {
 	d.Address = r.address()
 	d.AcceptedAt, d.ExpiresAt, d.CollapseKey = r.time(), r.time(), r.text()
 	d.Attempt = int(r.uint() & 0xffff)
-	d.Fallback = list(r, r.address)
+	_ = list(r, r.address) // of a version whose chains went from address to address
 	d.Unknown, d.Alone, d.Keyed = r.bool(), r.bool(), r.bool()
+	if r.further {
+		d.Quiet, d.Chain = r.text(), r.chain()
+	}
 	return r.end()
+}
+
+func (d *decoder) chain() *Chain {
+	if !d.bool() {
+		return nil
+	}
+	c := &Chain{First: int(d.uint() & 0xffff), Last: int(d.uint() & 0xffff)}
+	if err := c.Rest.UnmarshalBinary(d.bytes()); err != nil {
+		d.fail("the rest of its chain cannot be read")
+	}
+	return c
 }
 
 // EncodedID is the id that an encoded Event or Delivery begins with; empty when
@@ -146,11 +188,15 @@ func appendTime(b []byte, t time.Time) []byte {
 	return binary.AppendVarint(b, t.UnixMilli())
 }
 
-func appendVersion(b []byte, environments bool) []byte {
+func appendVersion(b []byte, environments, further bool) []byte {
+	version := byte(codecVersion)
 	if environments {
-		return append(b, codecEnvironments)
+		version += codecEnvironments - codecVersion
 	}
-	return append(b, codecVersion)
+	if further {
+		version += codecFurther - codecVersion
+	}
+	return append(b, version)
 }
 
 func appendAddress(b []byte, a *Address, environments bool) []byte {
@@ -257,14 +303,17 @@ type decoder struct {
 	err  error
 
 	environments bool // addresses and devices have one
+	further      bool // what codecFurther says follows
 }
 
 func newDecoder(data []byte) *decoder {
 	d := &decoder{data: data, copy: string(data), at: 1}
-	if len(data) == 0 || data[0] != codecVersion && data[0] != codecEnvironments {
+	if len(data) == 0 || data[0] < codecVersion || data[0] > codecLast {
 		d.fail("it begins otherwise")
+		return d
 	}
-	d.environments = len(data) > 0 && data[0] == codecEnvironments
+	d.environments = (data[0]-codecVersion)&1 != 0
+	d.further = data[0] >= codecFurther
 	return d
 }
 

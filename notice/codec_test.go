@@ -36,7 +36,7 @@ func fullOptions() *notice.PushOptions {
 
 func fullEvent() notice.Event {
 	at := time.UnixMilli(1795500000123).UTC()
-	return notice.Event{ID: "3-06h0f1oi622ct0rrchlv", Tenant: "acme", AcceptedAt: at, Keyed: true, Notification: notice.Notification{
+	return notice.Event{ID: "3-06h0f1oi622ct0rrchlv", Tenant: "acme", AcceptedAt: at, Keyed: true, Planned: 2, Notification: notice.Notification{
 		Template: "t", Content: fullContent(), Data: jsontext.Value(`{"n":1}`), Channels: []notice.Medium{"email", "push"}, Route: "first",
 		Category: "c", Priority: "bulk", SendAt: at.Add(time.Hour), ExpiresAt: at.Add(2 * time.Hour), CollapseKey: "k",
 		To: notice.Recipient{User: "u", Email: "e@x.example", Name: "Zoë", Locale: "de", Timezone: "Europe/Berlin",
@@ -50,7 +50,7 @@ func fullDelivery() notice.Delivery {
 	return notice.Delivery{ID: "3-06h0f1oi622ct0rrchlv-1", Tenant: "acme", Template: "t", Version: "v", Content: fullContent(),
 		Data: jsontext.Value(`{"n":1}`), Category: "c", Lane: "bulk", To: notice.Person{User: "u", Name: "n", Email: "e", Locale: "l", Timezone: "z"},
 		Address: address, AcceptedAt: at, ExpiresAt: at.Add(time.Hour), CollapseKey: "k", Attempt: 3, Unknown: true,
-		Fallback: []notice.Address{address, {Channel: "email", To: "e@x.example"}}, Alone: true, Keyed: true}
+		Alone: true, Keyed: true, Chain: &notice.Chain{First: 2, Last: 3, Rest: fullEvent()}, Quiet: "22:00-08:00"}
 }
 
 // everyFieldSet fails for a field that is zero, so that a field which is added

@@ -14,6 +14,15 @@ type Event struct {
 	AcceptedAt   time.Time    `json:"at"`
 	Keyed        bool         `json:"keyed,omitzero"` // an idempotency key answers with this id
 	Notification Notification `json:"n"`
+	Planned      int          `json:"planned,omitzero"` // deliveries that the earlier links of its chain had
+}
+
+// Chain is how a notification with the route first goes on when a delivery, and
+// all that are tried together with it, have failed for good.
+type Chain struct {
+	First int   `json:"first"` // the ordinals of the deliveries of this link
+	Last  int   `json:"last"`
+	Rest  Event `json:"rest"` // the notification, as it is planned for the links that follow
 }
 
 // Delivery is one message to one address: the unit of retry, limit, state and
@@ -32,11 +41,14 @@ type Delivery struct {
 	AcceptedAt  time.Time      `json:"at"`
 	ExpiresAt   time.Time      `json:"exp,omitzero"`
 	CollapseKey string         `json:"collapse,omitzero"`
-	Attempt     int            `json:"attempt,omitzero"`   // attempts that have been made and counted
-	Unknown     bool           `json:"unknown,omitzero"`   // the last attempt's outcome is not known
-	Fallback    []Address      `json:"fallback,omitempty"` // route first: where to go when this address fails for good
-	Alone       bool           `json:"alone,omitzero"`     // the notification's only delivery
-	Keyed       bool           `json:"keyed,omitzero"`     // an idempotency key answers with the notification's id
+	Attempt     int            `json:"attempt,omitzero"` // attempts that have been made and counted
+	Unknown     bool           `json:"unknown,omitzero"` // the last attempt's outcome is not known
+	Alone       bool           `json:"alone,omitzero"`   // the notification's only delivery
+	Keyed       bool           `json:"keyed,omitzero"`   // an idempotency key answers with the notification's id
+	Chain       *Chain         `json:"chain,omitempty"`  // route first: what follows; nil: nothing
+	// Quiet are the quiet hours that the recipient keeps, by the clock of
+	// To.Timezone, as HH:MM-HH:MM; empty: none that this delivery respects.
+	Quiet string `json:"quiet,omitzero"`
 }
 
 // Person is what a rendering may know of the recipient.

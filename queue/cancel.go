@@ -79,7 +79,7 @@ func setOf(ids []string) map[string]bool {
 func (c *Cancellation) decided(r Record, undecided map[string]bool) {
 	// An event that somebody held has become deliveries, or has ended.
 	planned := undecided[r.ID]
-	if planned && len(r.Deliveries) == 0 && !r.Open() {
+	if planned && !r.Open() && len(r.Timeline) > 0 && r.Timeline[len(r.Timeline)-1].Status.Final() {
 		c.decide(r.ID, r.Timeline[len(r.Timeline)-1].Status)
 	}
 	for _, d := range r.Deliveries {
@@ -150,7 +150,7 @@ type part struct {
 
 // openParts are what of a notification may still happen.
 func (r Record) openParts() (out []part) {
-	if len(r.Deliveries) == 0 && r.Open() {
+	if r.next || len(r.Deliveries) == 0 && r.Open() {
 		return []part{{r.ID, whole, stageEvents}}
 	}
 	for _, d := range r.Deliveries {

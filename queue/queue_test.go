@@ -513,23 +513,105 @@ func TestWhatIsHandedBackIsReadAgainAtOnce(t *testing.T) {
 	})
 }
 
-func TestAFallbackChainGoesOnToTheNextAddress(t *testing.T) {
+// chained plans one notification whose link of a chain has n deliveries, and
+// leases them.
+func (w *world) chained(n int) (ev *notice.Event, leases []*queue.Lease, ds []*notice.Delivery) {
+	w.t.Helper()
+	w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
+	planned, events := w.leaseEvents(1)
+	ev = events[0]
+	rest := *ev
+	rest.Planned, rest.Notification.Channels = n, []notice.Medium{notice.MediumEmail}
+	plan := &queue.Planned{Lease: planned[0], Event: ev}
+	for i := range n {
+		d := deliveryOf(ev, i+1)
+		d.Chain = &notice.Chain{First: 1, Last: n, Rest: rest}
+		plan.Deliveries = append(plan.Deliveries, queue.PlannedDelivery{Delivery: d})
+	}
+	if err := w.Plan(w.t.Context(), []*queue.Planned{plan}); err != nil {
+		w.t.Fatal(err)
+	}
+	leases = w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), n)
+	for _, l := range leases {
+		d := new(notice.Delivery)
+		if err := d.UnmarshalBinary(l.Payload); err != nil {
+			w.t.Fatal(err)
+		}
+		ds = append(ds, d)
+	}
+	return ev, leases, ds
+}
+
+func TestAChainGoesOnWhenEveryDeliveryOfItsLinkHasFailed(t *testing.T) {
+	fails := func(w *world, l *queue.Lease, d *notice.Delivery) {
+		w.settle(&queue.Settlement{Kind: queue.Next, Lease: l, Delivery: d, Entry: entry(w, notice.StatusFailed)})
+	}
 	onBoth(t, func(t *testing.T, w *world) {
-		ev, l, d := w.planned("ada")
-		d.Fallback = []notice.Address{{Channel: notice.ChannelEmail, To: "ada@example.com"}}
-		w.settle(&queue.Settlement{Kind: queue.Next, Lease: l, Delivery: d, Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusFailed, Attempt: 1, Code: "410"}})
-		next := w.lease(w.DeliveryReader("c1", notice.ChannelEmail, notice.LaneNormal), 1)[0]
-		var nd notice.Delivery
-		if err := nd.UnmarshalBinary(next.Payload); err != nil {
+		ev, leases, ds := w.chained(2)
+		fails(w, leases[0], ds[0])
+		if r := w.record(ev.ID); !r.Open() || len(r.Timeline) != 0 {
+			t.Fatalf("with one still open: %+v", r)
+		}
+		fails(w, leases[1], ds[1])
+		r := w.record(ev.ID)
+		if !r.Open() || len(r.Timeline) != 1 || r.Timeline[0].Status != notice.StatusQueued {
+			t.Fatalf("with all failed: %+v", r)
+		}
+		planned, events := w.leaseEvents(1)
+		if got := events[0]; got.ID != ev.ID || got.Planned != 2 || !slices.Equal(got.Notification.Channels, []notice.Medium{notice.MediumEmail}) {
+			t.Fatalf("goes on as %+v", got)
+		}
+		last := deliveryOf(ev, 3)
+		if err := w.Plan(t.Context(), []*queue.Planned{{Lease: planned[0], Event: events[0], Deliveries: []queue.PlannedDelivery{{Delivery: last}}}}); err != nil {
 			t.Fatal(err)
 		}
-		if nd.ID != notice.DeliveryID(ev.ID, 2) || nd.Attempt != 0 || len(nd.Fallback) != 0 {
-			t.Fatalf("next delivery %+v", nd)
+		l := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
+		last.Alone = true
+		w.settle(&queue.Settlement{Lease: l, Delivery: &last, Entry: entry(w, notice.StatusDelivered)})
+		if r := w.record(ev.ID); r.Open() || len(r.Deliveries) != 3 {
+			t.Errorf("ended as %+v", r)
 		}
-		r := w.record(ev.ID)
-		if len(r.Deliveries) != 2 || r.Deliveries[0].Status != notice.StatusFailed || r.Deliveries[1].Address != "a…@example.com" || !r.Open() {
-			t.Errorf("record %+v", r)
+	})
+}
+
+func TestAChainStopsWhenOneOfItsLinkArrivedOrMayHave(t *testing.T) {
+	for name, other := range map[string]func(w *world, l *queue.Lease, d *notice.Delivery){
+		"arrived": func(w *world, l *queue.Lease, d *notice.Delivery) {
+			w.settle(&queue.Settlement{Lease: l, Delivery: d, Entry: entry(w, notice.StatusDelivered)})
+		},
+		"is held": func(w *world, l *queue.Lease, d *notice.Delivery) {
+			w.settle(&queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Reason: "unknown-outcome", Entry: entry(w, notice.StatusDead)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, w *world) {
+				ev, leases, ds := w.chained(2)
+				other(w, leases[0], ds[0])
+				w.settle(&queue.Settlement{Kind: queue.Next, Lease: leases[1], Delivery: ds[1], Entry: entry(w, notice.StatusFailed)})
+				if r := w.record(ev.ID); r.Open() {
+					t.Errorf("still open: %+v", r)
+				}
+				w.leaseEvents(0)
+				w.nothingWithoutTTL()
+			})
+		})
+	}
+}
+
+func TestAChainThatWaitsForItsNextLinkCanBeCanceled(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		ev, leases, ds := w.chained(1)
+		w.settle(&queue.Settlement{Kind: queue.Next, Lease: leases[0], Delivery: ds[0], Entry: entry(w, notice.StatusFailed)})
+		if c, err := w.Cancel(t.Context(), "acme", ev.ID); err != nil || !slices.Equal(c.Canceled, []string{ev.ID}) {
+			t.Fatalf("canceled %+v, %v", c, err)
 		}
+		next, events := w.leaseEvents(1)
+		w.settle(queue.CanceledEvent(next[0], events[0], entry(w, notice.StatusCanceled)))
+		if r := w.record(ev.ID); r.Open() || r.Deliveries[0].Status != notice.StatusFailed {
+			t.Errorf("ended as %+v", r)
+		}
+		w.nothingWithoutTTL()
+		w.noneCanceled()
 	})
 }
 

@@ -228,12 +228,15 @@ func (p *recordParser) line(r *Record, f []string) error {
 			r.Lane = notice.LaneNormal
 		}
 	case f[0] == "P":
+		r.next = false
 		d := p.delivery(r, f[1])
 		d.Channel, d.Address = notice.Channel(f[3]), f[4]
 		d.Status = notice.StatusQueued
 		d.Timeline = append(d.Timeline, Entry{At: p.since(r, f[2]), Status: notice.StatusQueued})
 	case f[1] == "-":
-		r.Timeline = append(r.Timeline, p.entry(r, f))
+		e := p.entry(r, f)
+		r.next = e.Status == notice.StatusQueued
+		r.Timeline = append(r.Timeline, e)
 	case f[0] == string(feedbackLetter):
 		d := p.delivery(r, f[1])
 		d.Timeline = append(d.Timeline, Entry{At: p.since(r, f[2]), Status: d.Status, Code: f[4], Detail: f[5]})
@@ -304,6 +307,9 @@ func (p *recordParser) since(r *Record, s string) time.Time {
 
 // Open reports whether anything of the notification may still happen.
 func (r Record) Open() bool {
+	if r.next {
+		return true
+	}
 	if len(r.Deliveries) == 0 {
 		return !slices.ContainsFunc(r.Timeline, func(e Entry) bool { return e.Status.Final() })
 	}

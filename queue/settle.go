@@ -18,7 +18,7 @@ const (
 	Done       Kind = iota // ended; its record is all that stays
 	Later                  // parked until Due, then sent again
 	Bury                   // given up, kept as a dead letter
-	Next                   // failed, and the next address of its fallback chain starts
+	Next                   // failed for good, and its Chain goes on unless another delivery of its link has not
 	Requeue                // handed back as it was, at once: the consumer stops
 	Unreadable             // given up because its payload makes no sense, kept as a dead letter
 	Cancel                 // not sent, because its notification was canceled
@@ -93,7 +93,7 @@ func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time)
 		head("dead")
 		return q.addDead(c, p, s, now, life)
 	case Next:
-		return q.addNext(c, p, s, now)
+		return q.addNext(c, p, s, now, life)
 	}
 	return fmt.Errorf("settling %s: unknown kind %d", d.ID, s.Kind)
 }
@@ -161,18 +161,20 @@ func (q *Queue) addDead(c *batchCall, p int, s *Settlement, now time.Time, life 
 	return nil
 }
 
-// addNext ends one address of a fallback chain and starts the next, under the
-// next ordinal. The number of open deliveries stays as it is.
-func (q *Queue) addNext(c *batchCall, p int, s *Settlement, now time.Time) error {
-	d := *s.Delivery
+// addNext ends a delivery of a chain's link for good. When it was the last of
+// its link, and none of them arrived, the notification goes back to be planned
+// for the links that follow, so that those are decided on when they start.
+func (q *Queue) addNext(c *batchCall, p int, s *Settlement, now time.Time, life int64) error {
+	d := s.Delivery
 	_, notification, ordinal, _ := notice.SplitID(d.ID)
-	line := appendEntry(nil, ordinal, d.AcceptedAt, s.Entry)
-	d.Address, d.Fallback = d.Fallback[0], d.Fallback[1:]
-	d.ID, d.Attempt = notice.DeliveryID(notification, ordinal+1), 0
-	line = appendPlanned(line, ordinal+1, now.Sub(d.AcceptedAt), d.Address)
-	payload := encode(&d)
-	c.add("next", c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), line,
-		d.ID, c.key(q.keys.stream(p, string(d.Address.Channel), d.Lane, s.Lease.from.turn)), payload)
+	rest, err := d.Chain.Rest.AppendBinary(nil)
+	if err != nil {
+		return fmt.Errorf("the rest of the chain of %s: %w", d.ID, err)
+	}
+	waits := appendEntry(nil, whole, d.AcceptedAt, Entry{At: now, Status: notice.StatusQueued, Code: "next",
+		Detail: string(d.Address.Channel.Medium()) + " failed for good"})
+	c.add("next", c.key(s.Lease.from.key), s.Lease.entry, c.own(q.keys.record(p, notification)), appendEntry(nil, ordinal, d.AcceptedAt, s.Entry),
+		rest, c.key(q.keys.stream(p, stageEvents, d.Lane, s.Lease.from.turn)), waits, life, flag(d.Alone), d.Chain.First, d.Chain.Last)
 	return nil
 }
 

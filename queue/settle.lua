@@ -6,7 +6,8 @@
 -- ARGV[4]   the longest record that takes further lines that are not final, bytes
 -- ARGV[5..] for each settlement: kind, stream index, entry id, record index, record line, then
 --   done     record's life in ms, 1 when it is the notification's only delivery
---   next     id, stream index, payload: the fallback that starts now
+--   next     the event that follows, its stream's index, the record line that says so, record's life in ms, 1 when it
+--            is the only open delivery, ordinals of the first and the last delivery of its link
 --   later    id, payload, due in unix ms, ms until due, stream's name without its tag,
 --            index of the parked ids by due time (zset), index of the parked payloads (hash)
 --   dead     id, dead letter, time in unix ms, index of the dead letters by time (zset),
@@ -17,7 +18,7 @@
 --   unreadable  as dead, up to the indices: it has no record
 -- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
 --           consumer while we wanted it sent again (nothing is done then).
-local width = {done = 2, next = 3, later = 7, dead = 6, canceled = 5, requeue = 1, unreadable = 5}
+local width = {done = 2, next = 7, later = 7, dead = 6, canceled = 5, requeue = 1, unreadable = 5}
 local out, acks = {}, {}
 
 -- Without its group nobody holds the entry: the group that is made next reads it again. An error here
@@ -69,6 +70,28 @@ local function cancel(record, line, x)
   redis.call('ZREM', KEYS[tonumber(ARGV[x + 3])], ARGV[x + 4])
 end
 
+-- Whether every delivery of a link has ended without arriving. One that is a dead letter, or canceled, may
+-- have, or is not to.
+local function failed(record, first, last)
+  local text = redis.call('GET', record) or ''
+  for ordinal = first, last do
+    local status
+    for letter in string.gmatch(text, string.format('\n(%%l)\t%d\t', ordinal)) do status = letter end
+    if not status or not string.find('feku', status, 1, true) then return false end
+  end
+  return true
+end
+
+local function follow(record, line, x)
+  if not tell(record, line) then return end
+  if failed(record, tonumber(ARGV[x + 5]), tonumber(ARGV[x + 6])) then
+    redis.call('APPEND', record, ARGV[x + 2])
+    redis.call('XADD', KEYS[tonumber(ARGV[x + 1])], '*', 'd', ARGV[x])
+  else
+    shut(record, ARGV[x + 3], ARGV[x + 4])
+  end
+end
+
 local function park(x)
   redis.call('HSET', KEYS[tonumber(ARGV[x + 6])], ARGV[x], ARGV[x + 4] .. '\n' .. ARGV[x + 1])
   redis.call('ZADD', KEYS[tonumber(ARGV[x + 5])], ARGV[x + 2], ARGV[x])
@@ -96,8 +119,7 @@ while a <= #ARGV do
     if kind == 'done' then
       close(record, line, ARGV[x], ARGV[x + 1])
     elseif kind == 'next' then
-      tell(record, line)
-      redis.call('XADD', KEYS[tonumber(ARGV[x + 1])], '*', 'd', ARGV[x + 2])
+      follow(record, line, x)
     elseif kind == 'later' then
       park(x)
       note(record, line)

@@ -181,10 +181,6 @@ func TestADeliveryStaysInItsTenantsTurn(t *testing.T) {
 				w.t.Fatal(n, err)
 			}
 		}},
-		{"when it goes on to the next of its chain", notice.ChannelEmail, func(w *world, l *queue.Lease, d *notice.Delivery) {
-			d.Fallback = []notice.Address{{Channel: notice.ChannelEmail, To: "bob@example.com"}}
-			w.settle(&queue.Settlement{Kind: queue.Next, Lease: l, Delivery: d, Entry: entry(w, notice.StatusFailed)})
-		}},
 		{"when it is redriven", notice.ChannelWebhook, func(w *world, l *queue.Lease, d *notice.Delivery) {
 			w.settle(&queue.Settlement{Kind: queue.Bury, Lease: l, Delivery: d, Reason: "attempts", Entry: entry(w, notice.StatusDead)})
 			if n, err := w.Redrive(w.t.Context(), "beta", d.ID); n != 1 || err != nil {

@@ -57,7 +57,8 @@ type Record struct {
 	Timeline   []Entry   // of the notification itself: accepted, planned
 	Deliveries []DeliveryRecord
 
-	length int // of the string that it was read from
+	next   bool // the next link of its chain is to be planned
+	length int  // of the string that it was read from
 }
 
 // DeliveryRecord is one delivery's part of a Record.
