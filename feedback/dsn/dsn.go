@@ -162,15 +162,17 @@ func (p *parser) complaint(body io.Reader) {
 
 // returned reads the header of the mail that the report is about.
 func (p *parser) returned(body io.Reader) {
-	for _, h := range groups(body) {
-		p.senders(h["Return-Path"]...)
-		p.addresses(h["To"]...)
-		p.addresses(h["X-Original-To"]...)
-		p.addresses(h["Delivered-To"]...)
-		if p.report.MessageID == "" {
-			p.report.MessageID = clip(h.Get("Message-Id"))
-		}
-		return // what follows is the mail's text
+	all := groups(body)
+	if len(all) == 0 {
+		return
+	}
+	h := all[0] // what follows is the mail's text
+	p.senders(h["Return-Path"]...)
+	for _, field := range []string{"To", "X-Original-To", "Delivered-To"} {
+		p.addresses(h[field]...)
+	}
+	if p.report.MessageID == "" {
+		p.report.MessageID = clip(h.Get("Message-Id"))
 	}
 }
 

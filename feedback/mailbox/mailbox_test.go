@@ -2,10 +2,13 @@ package mailbox_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"net/smtp"
 	"net/textproto"
 	"os"
@@ -310,6 +313,37 @@ func TestAStoreThatIsAwayHasTheSenderComeAgain(t *testing.T) {
 	w.mu.Unlock()
 	if code := replies(t, w.send(w.path.Address(w.token("ada@example.com")), w.sample("postfix"))); code != 0 || len(w.got()) != 1 {
 		t.Errorf("the second time: answered %d, %d taken", code, len(w.got()))
+	}
+}
+
+func TestAMailMayComeOverTLS(t *testing.T) {
+	authority := httptest.NewUnstartedServer(nil)
+	authority.StartTLS() // for its certificate, which names example.com
+	defer authority.Close()
+	w := newWorld(t, func(o *mailbox.Options) {
+		o.TLS = &tls.Config{Certificates: authority.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	})
+	c := w.dial()
+	roots := x509.NewCertPool()
+	roots.AddCert(authority.Certificate())
+	if err := c.StartTLS(&tls.Config{RootCAs: roots, ServerName: "example.com"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Mail(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Rcpt(w.path.Address(w.token("ada@example.com"))); err != nil {
+		t.Fatal(err)
+	}
+	body, err := c.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := body.Write(w.sample("postfix")); err != nil {
+		t.Fatal(err)
+	}
+	if err := body.Close(); err != nil || len(w.got()) != 1 {
+		t.Errorf("%v; %d taken", err, len(w.got()))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -113,10 +114,12 @@ func (c Claim) Confirms(tenant, address string) bool {
 
 // tag is a MAC of parts in so many letters.
 func tag(key []byte, length int, parts ...string) string {
-	mac := hmac.New(sha256.New, key)
+	text := make([]byte, 0, 128)
 	for _, p := range parts {
-		fmt.Fprintf(mac, "%d:%s", len(p), p)
+		text = append(append(strconv.AppendInt(text, int64(len(p)), 10), ':'), p...)
 	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(text)
 	return letters.EncodeToString(mac.Sum(nil))[:length]
 }
 
