@@ -20,8 +20,9 @@ const leastRSA = 1024
 // signer signs mails (RFC 6376), once with each key. It is safe for concurrent
 // use.
 type signer struct {
-	keys []dkimKey
-	now  func() time.Time
+	keys  []dkimKey
+	names []string // of the headers that are signed
+	now   func() time.Time
 }
 
 // dkimKey is one key, and what its signatures say whatever the mail.
@@ -46,7 +47,7 @@ func signedHeaders() []string {
 
 // newSigner reads the keys of cfg; nil when there are none.
 func newSigner(cfg config.Email, now func() time.Time) (*signer, error) {
-	s := &signer{now: now}
+	s := &signer{names: signedHeaders(), now: now}
 	for _, k := range [...]struct {
 		key string
 		cfg *config.DKIM

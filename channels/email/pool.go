@@ -89,7 +89,11 @@ func (p *pool) push(s *session) bool {
 		return false
 	}
 	s.reused = true
-	s.expiry = time.AfterFunc(idleLimit, func() { p.expire(s) })
+	if s.expiry == nil {
+		s.expiry = time.AfterFunc(idleLimit, func() { p.expire(s) })
+	} else {
+		s.expiry.Reset(idleLimit)
+	}
 	p.idle = append(p.idle, s)
 	return true
 }

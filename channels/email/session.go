@@ -7,7 +7,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
@@ -159,7 +158,7 @@ func (s *session) mailCommand(l letter, size int) string {
 func (s *session) sayInTurn(commands []command) *failure {
 	text := s.client.Text
 	for _, c := range commands {
-		if err := text.PrintfLine("%s", c.line); err != nil {
+		if err := s.say(c.line); err != nil {
 			return &failure{c.stage, err}
 		}
 		if _, _, err := text.ReadResponse(c.expect); err != nil {
@@ -169,19 +168,23 @@ func (s *session) sayInTurn(commands []command) *failure {
 	return nil
 }
 
+// say writes one line.
+func (s *session) say(line string) error {
+	w := s.client.Text.W
+	_, _ = w.WriteString(line) // Flush returns what went wrong here
+	_, _ = w.WriteString("\r\n")
+	return w.Flush()
+}
+
 // sayAtOnce writes all commands before it reads the replies (RFC 2920), and
 // returns the first failure. Every reply is read, so that the connection can
 // be used again. A relay that wants the content of a mail that it refused
 // cannot: only a dot would end that, and make an empty mail (RFC 2920 §3.1).
 func (s *session) sayAtOnce(commands []command) (first *failure) {
 	text := s.client.Text
-	var all strings.Builder
 	for _, c := range commands {
-		all.WriteString(c.line)
-		all.WriteString("\r\n")
-	}
-	if _, err := text.W.WriteString(all.String()); err != nil {
-		return &failure{commands[0].stage, err}
+		_, _ = text.W.WriteString(c.line) // Flush returns what went wrong here
+		_, _ = text.W.WriteString("\r\n")
 	}
 	if err := text.W.Flush(); err != nil {
 		return &failure{commands[0].stage, err}

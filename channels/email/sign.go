@@ -27,7 +27,7 @@ func (s *signer) sign(p *paper, mail []byte) error {
 	var room [32]field
 	fields, body := splitMail(room[:0], mail)
 	digest, scratch := bodyHash(p.scratch[:0], body)
-	scratch = appendSigned(scratch[:0], fields)
+	scratch = appendSigned(scratch[:0], fields, s.names)
 	p.signatures, p.scratch = p.signatures[:0], scratch
 	at := s.now().Unix()
 	for i := range s.keys {
@@ -114,10 +114,10 @@ func cutField(mail []byte) (one, rest []byte) {
 }
 
 // appendSigned appends the canonical form of the fields that are signed, in the
-// order of signedHeaders. RFC 6376 §5.4.2: of several fields of a name the last
-// one is taken first, and a name without a field left adds nothing.
-func appendSigned(dst []byte, fields []field) []byte {
-	for _, name := range signedHeaders() {
+// order of names. RFC 6376 §5.4.2: of several fields of a name the last one is
+// taken first, and a name without a field left adds nothing.
+func appendSigned(dst []byte, fields []field, names []string) []byte {
+	for _, name := range names {
 		for i := len(fields) - 1; i >= 0; i-- {
 			if f := &fields[i]; !f.signed && len(f.name) == len(name) && bytes.EqualFold(f.name, []byte(name)) {
 				f.signed = true
