@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/mail"
 	"os"
@@ -37,6 +38,7 @@ type settings struct {
 	now  func() time.Time
 	dial dialFunc
 	helo string
+	log  *slog.Logger
 }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -53,10 +55,15 @@ func WithDialer(dial func(ctx context.Context, network, address string) (net.Con
 // WithHelo sets the name that EHLO gives; without it the machine's host name.
 func WithHelo(name string) Option { return func(s *settings) { s.helo = name } }
 
+// WithLogger tells log when a relay of several is left alone and when it is
+// back, each once, by its place in the configuration. Without it nothing is
+// said.
+func WithLogger(log *slog.Logger) Option { return func(s *settings) { s.log = log } }
+
 // New makes the adapter of cfg. It connects to nothing yet. An error names the
 // key at fault.
 func New(cfg config.Email, opts ...Option) (*Adapter, error) {
-	s := settings{now: time.Now, dial: (&net.Dialer{}).DialContext}
+	s := settings{now: time.Now, dial: (&net.Dialer{}).DialContext, log: slog.New(slog.DiscardHandler)}
 	for _, o := range opts {
 		o(&s)
 	}
@@ -79,7 +86,7 @@ func New(cfg config.Email, opts ...Option) (*Adapter, error) {
 }
 
 func newFleet(cfg config.Email, s settings) (*fleet, error) {
-	f := &fleet{now: s.now}
+	f := &fleet{now: s.now, log: s.log}
 	for i, server := range cfg.Servers() {
 		r, err := newRelay(server.SMTP, s)
 		switch {
@@ -88,17 +95,17 @@ func newFleet(cfg config.Email, s settings) (*fleet, error) {
 		case err != nil:
 			return nil, fmt.Errorf("smtp.%w", err)
 		}
-		f.add(r, server)
+		f.add(r, server, fmt.Sprintf("relays[%d]", i))
 	}
 	return f, nil
 }
 
-func (f *fleet) add(r *relay, cfg config.Relay) {
+func (f *fleet) add(r *relay, cfg config.Relay, key string) {
 	mails := cfg.MailsPerConnection
 	if mails == 0 {
 		mails = mailsPerConnection
 	}
-	f.servers = append(f.servers, &server{name: r.address, weight: max(1, cfg.Weight),
+	f.servers = append(f.servers, &server{name: r.address, key: key, weight: max(1, cfg.Weight),
 		pool: newPool(r.connect, cfg.Connections, mails, f.now)})
 }
 

@@ -3,6 +3,7 @@ package email
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ const (
 // server is one relay with its connections, and how it fares.
 type server struct {
 	name   string // host and port
+	key    string // where it stands in the configuration
 	weight int
 	pool   *pool
 
@@ -33,6 +35,7 @@ type server struct {
 // from its use: nothing is sent to find it out.
 type fleet struct {
 	now     func() time.Time
+	log     *slog.Logger
 	mu      sync.Mutex
 	servers []*server
 }
@@ -107,16 +110,27 @@ func takeTurn(well []*server) {
 	}
 }
 
-// note learns from a delivery how a relay fares. Many that fail at once are
-// one failure.
+// note learns from a delivery how a relay fares, and tells it once when it is
+// left alone and once when it is back. Many that fail at once are one failure.
 func (f *fleet) note(s *server, err error) {
-	if len(f.servers) == 1 {
-		return
+	if len(f.servers) == 1 || errors.Is(err, context.Canceled) {
+		return // there is no other, or it says nothing of the relay
 	}
-	sick := isSick(err)
+	before, after := f.count(s, isSick(err))
+	switch {
+	case before == 0 && after > 0:
+		f.log.Warn("a relay is left alone: mails go to the others", "relay", s.key, "code", classify(err, "").Code)
+	case before > 0 && after == 0:
+		f.log.Info("a relay takes mails again", "relay", s.key, "failures", before)
+	}
+}
+
+// count notes a failure of s or that it is well, and returns its failures in a
+// row before and after.
+func (f *fleet) count(s *server, sick bool) (before, after int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := f.now()
+	now, before := f.now(), s.failures
 	switch {
 	case !sick:
 		s.failures, s.until = 0, time.Time{}
@@ -124,6 +138,7 @@ func (f *fleet) note(s *server, err error) {
 		s.failures++
 		s.until = now.Add(min(shortestRest<<min(s.failures-1, 10), longestRest))
 	}
+	return before, s.failures
 }
 
 // isSick reports whether err speaks of the relay and not of the mail: it could

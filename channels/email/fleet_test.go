@@ -1,9 +1,11 @@
 package email
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/textproto"
 	"strings"
@@ -115,6 +117,34 @@ func TestARelayThatFailsIsPassedOverUntilItsRestIsOver(t *testing.T) {
 	}
 }
 
+func TestARelaysTroubleIsToldOnceAndItsEndToo(t *testing.T) {
+	clock := &testClock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	words := "554 5.7.1 go away, " + adaAddress
+	bad, good := startScripted(t, map[string][]string{"greeting": {words, words, words}}), startScripted(t, nil)
+	var told bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	a := newAdapter(t, several(t, bad, good), WithClock(clock.now), WithLogger(log))
+	for range 5 {
+		for range 4 {
+			if r := send(t, a, mailFor("1-a-0")); r.Verdict != channels.Sent {
+				t.Fatalf("%v, %v", r.Verdict, r.Err)
+			}
+		}
+		clock.pass(longestRest)
+	}
+	want := `level=WARN msg="a relay is left alone: mails go to the others" relay=relays[0] code=5.7.1
+level=INFO msg="a relay takes mails again" relay=relays[0] failures=3
+`
+	if told.String() != want {
+		t.Errorf("told:\n%s\nwant:\n%s", told.String(), want)
+	}
+}
+
 func TestWhenEveryRelayFailsTheMailIsTriedAgainUnlessNoneCanBeUsed(t *testing.T) {
 	refuses := func(words string) *scripted {
 		return startScripted(t, map[string][]string{"greeting": {words, words, words}})
@@ -158,7 +188,7 @@ func TestAnInternationalAddressGoesToTheRelayThatTakesIt(t *testing.T) {
 
 func TestManyFailuresAtOnceAreOne(t *testing.T) {
 	clock := &testClock{at: time.Now()}
-	f := &fleet{now: clock.now, servers: []*server{{weight: 1}, {weight: 1}}}
+	f := &fleet{now: clock.now, log: slog.New(slog.DiscardHandler), servers: []*server{{weight: 1}, {weight: 1}}}
 	var failing sync.WaitGroup
 	for range 64 {
 		failing.Go(func() { f.note(f.servers[0], &failure{stageConnect, errors.New("refused")}) })
@@ -178,9 +208,10 @@ func TestManyFailuresAtOnceAreOne(t *testing.T) {
 	if s := f.servers[0]; s.failures != 0 || !s.until.IsZero() {
 		t.Error("a relay that refuses a recipient is well")
 	}
+	f.note(f.servers[0], &failure{stageConnect, errors.New("refused")})
 	f.note(f.servers[0], &failure{stageConnect, context.Canceled})
-	if f.servers[0].failures != 0 {
-		t.Error("a send that was canceled says nothing of the relay")
+	if f.servers[0].failures != 1 {
+		t.Error("a send that was canceled says nothing of the relay, good or bad")
 	}
 }
 

@@ -228,7 +228,7 @@ type adapterSpec struct {
 func (g *gateway) adapterSpecs() (specs []adapterSpec) {
 	c := g.cfg.Channels
 	if s := c.Email; s != nil {
-		specs = append(specs, adapterSpec{notice.ChannelEmail, s.Limits, func() (closableAdapter, error) { return email.New(*s) }})
+		specs = append(specs, adapterSpec{notice.ChannelEmail, s.Limits, func() (closableAdapter, error) { return email.New(*s, email.WithLogger(g.log)) }})
 	}
 	if s := c.APNs; s != nil {
 		specs = append(specs, adapterSpec{notice.ChannelAPNs, s.Limits, func() (closableAdapter, error) { return g.openAPNs(*s) }})
