@@ -228,7 +228,7 @@ func address(field string) string {
 		a, _, _ = strings.Cut(a[open+1:], ">")
 	}
 	a = word(a)
-	if !strings.Contains(a, "@") {
+	if !strings.Contains(a, "@") || strings.ContainsAny(a, "<>") {
 		return ""
 	}
 	return clip(a)

@@ -69,7 +69,7 @@ func newWorld(t testing.TB, change func(*mailbox.Options)) *world {
 	}
 	w.desk = &feedback.Desk{People: w, Records: w, Now: time.Now, Counter: feedback.NewCounter(prometheus.NewRegistry())}
 	o := mailbox.Options{Path: w.path, Keys: w.keys, Tenants: []string{"globex", "acme"}, Complaints: []string{"fbl@bounces.acme.example"}, Desk: w.desk,
-		Hostname: "bounces.acme.example", MaxMail: 64 << 10, Connections: 8, Rate: rate.NewLimiter(100, 100), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+		Hostname: "bounces.acme.example", MaxMail: 64 << 10, Connections: 400, Rate: rate.NewLimiter(100, 100), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&o)
 	}
@@ -364,7 +364,7 @@ func TestBounds(t *testing.T) {
 		}
 	})
 	t.Run("too many connections of one host, and again when they have ended", func(t *testing.T) {
-		w := newWorld(t, nil) // 8: two for each host
+		w := newWorld(t, func(o *mailbox.Options) { o.Connections = 8 }) // two for each host
 		one, two := w.dial(), w.dial()
 		conn, err := net.Dial("tcp", w.address)
 		if err != nil {

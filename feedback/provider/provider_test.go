@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,13 +53,21 @@ type world struct {
 	now     time.Time
 }
 
+// snsKey is made once: under the race detector a key takes a second.
+var snsKey = sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // the machine has no randomness
+	}
+	return key
+}
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, now: now, pages: map[string][]byte{}}
+	w := &world{t: t, now: now, pages: map[string][]byte{}, sns: snsKey()}
 	var err error
-	if w.sns, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-		t.Fatal(err)
-	}
 	if w.grid, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
 	}
@@ -233,6 +242,7 @@ func TestAuthenticNotificationsAreRead(t *testing.T) {
 func TestForgedOldAndStrangeNotificationsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	other := newWorld(t)
+	other.sns = newKey()
 	longAgo, ahead := now.Add(-2*time.Hour), now.Add(10*time.Minute)
 	sns := func(from *world, change func(e map[string]string), after func(e map[string]string)) map[string]string {
 		e := from.envelope("2", change)
