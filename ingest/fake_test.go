@@ -221,7 +221,7 @@ func start(t *testing.T, change func(*ingest.Options)) *fixture {
 	if change != nil {
 		change(&o)
 	}
-	server := httptest.NewServer(ingest.New(o))
+	server := httptest.NewServer(watched(t, ingest.New(o)))
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	return f

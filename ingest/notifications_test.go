@@ -407,7 +407,7 @@ func TestARecordIsShownWholeAndOnlyToItsTenant(t *testing.T) {
 func TestTheStatusOfANotificationIsTheSumOfItsDeliveries(t *testing.T) {
 	delivery := func(s ...notice.Status) (out []queue.DeliveryRecord) {
 		for _, s := range s {
-			out = append(out, queue.DeliveryRecord{Status: s})
+			out = append(out, queue.DeliveryRecord{ID: exampleID + "-0", Channel: notice.ChannelEmail, Status: s})
 		}
 		return out
 	}
