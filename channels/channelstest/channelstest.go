@@ -1,9 +1,15 @@
 // Package channelstest is the conformance suite of channel adapters: what every
-// adapter that speaks HTTP owes the rest of the gateway, whatever its provider.
-// An adapter's own tests hold a Harness and call Run; the suite starts a
-// stand-in for the provider on loopback, breaks it in every way it knows, and
-// looks at the results. CheckResult is the part that holds for adapters of
-// other protocols too.
+// adapter owes the rest of the gateway, whatever its provider. An adapter's own
+// tests hold a Harness and call Run; the suite starts a stand-in for the
+// provider on loopback, breaks it in every way it knows, and looks at the
+// results.
+//
+// An adapter that does not speak HTTP fulfils the same promises by
+// RunConversation: it brings a stand-in of its own, which gets into each Trouble
+// on demand. For SMTP the message is the mail from DATA to the final dot: what
+// goes wrong before the dot was written is Retry, since no relay may keep half a
+// mail (RFC 5321 §4.1.1.10), and what goes wrong behind it is Unknown. The id is
+// the Message-ID, and TLS is STARTTLS that must not be left out.
 package channelstest
 
 import (

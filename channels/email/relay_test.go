@@ -20,10 +20,13 @@ const (
 	cutOff = "<cut>"    // close the connection without a word
 	silent = "<silent>" // say nothing until the test ends
 	vanish = "<vanish>" // give the usual reply, then close the connection
+	babble = "<babble>" // begin a reply that never ends
+	drip   = "<drip>"   // the same, a byte at a time
 )
 
 // scripted is an SMTP relay that does at each step what its script says. A
-// step is a command's verb, "greeting", or "dot" for the end of a mail.
+// step is a command's verb, "greeting", "content" for the first line of a mail,
+// or "dot" for its end.
 type scripted struct {
 	listener net.Listener
 	ended    chan struct{}
@@ -37,6 +40,7 @@ type scripted struct {
 	opened   int                 // connections
 	open     int                 // connections that are open now
 	mostOpen int
+	babbled  int64 // bytes of replies that never end
 }
 
 func startScripted(t testing.TB, script map[string][]string) *scripted {
@@ -120,9 +124,9 @@ func (s *scripted) content(conn net.Conn, in *bufio.Reader) bool {
 		return true
 	}
 	var mail strings.Builder
-	for {
+	for first := true; ; first = false {
 		line, err := in.ReadString('\n')
-		if err != nil {
+		if err != nil || first && s.next("content") == cutOff {
 			return false
 		}
 		if line == ".\r\n" {
@@ -166,6 +170,10 @@ func (s *scripted) act(conn net.Conn, step, usual string) bool {
 		// Go on reading, so that the sender's hanging up is seen.
 		_, _ = io.Copy(io.Discard, conn)
 		return false
+	case babble:
+		return s.talk(conn, strings.Repeat("250-and so on\r\n", 1000), 0)
+	case drip:
+		return s.talk(conn, "2", 20*time.Millisecond)
 	case "", vanish:
 	default:
 		usual = todo
@@ -177,6 +185,24 @@ func (s *scripted) act(conn net.Conn, step, usual string) bool {
 	}
 	_, err := io.WriteString(conn, strings.ReplaceAll(usual, "\r\n", "\n")+"\n")
 	return err == nil && todo != vanish
+}
+
+// talk repeats words until nobody listens or the test ends.
+func (s *scripted) talk(conn net.Conn, words string, pause time.Duration) bool {
+	for {
+		n, err := io.WriteString(conn, words)
+		s.mu.Lock()
+		s.babbled += int64(n)
+		s.mu.Unlock()
+		if err != nil {
+			return false
+		}
+		select {
+		case <-s.ended:
+			return false
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (s *scripted) next(step string) string {
