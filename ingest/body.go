@@ -36,10 +36,11 @@ func newBodies(limit int64, timeout time.Duration) *bodies {
 }
 
 // read takes the whole body. The buffer must be given back with release, and
-// nothing may keep a part of it.
+// nothing may keep a part of it. Where it fails, the connection is closed, so
+// that the server does not read the rest either.
 func (b *bodies) read(w http.ResponseWriter, r *http.Request) (*[]byte, error) {
 	if r.ContentLength > b.limit {
-		w.Header().Set("Connection", "close") // so that the server does not read the rest either
+		w.Header().Set("Connection", "close")
 		return nil, b.tooLarge()
 	}
 	unpack, err := b.unpacker(w, r)
@@ -48,6 +49,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (*[]byte, error) {
 	}
 	buf := b.pool.Get().(*[]byte)
 	if err := unpack(buf, http.MaxBytesReader(w, r.Body, b.limit)); err != nil {
+		w.Header().Set("Connection", "close")
 		b.release(buf)
 		return nil, b.explain(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -43,11 +44,11 @@ func watched(t testing.TB, api http.Handler) http.Handler {
 	doc := loadContract(t)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &exchange{ResponseWriter: w, status: http.StatusOK}
-		if r.Body != http.NoBody {
+		if r.Body != http.NoBody && r.Header.Get("Expect") == "" { // net/http has to recognise a body that it has not asked for
 			r.Body = &recorded{r.Body, &seen.sent}
 		}
 		api.ServeHTTP(seen, r)
-		if r.Pattern == "" || strings.HasPrefix(fmt.Sprint(seen.status), "3") {
+		if clean := path.Clean(r.URL.EscapedPath()); r.Pattern == "" || seen.status/100 == 3 || clean != r.URL.EscapedPath() {
 			return
 		}
 		if err := seen.check(doc, r); err != nil {
@@ -89,15 +90,15 @@ func (r *recorded) Read(b []byte) (int, error) {
 }
 
 func (e *exchange) check(doc *openapi3.T, r *http.Request) error {
-	method, path, _ := strings.Cut(r.Pattern, " ")
-	item := doc.Paths.Value(path)
+	method, route, _ := strings.Cut(r.Pattern, " ")
+	item := doc.Paths.Value(route)
 	if item == nil || item.GetOperation(method) == nil {
 		return fmt.Errorf("it has no %s", r.Pattern)
 	}
 	options := &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}
 	in := &openapi3filter.RequestValidationInput{
-		Request: e.request(r), PathParams: pathParams(r, path), Options: options,
-		Route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: item.GetOperation(method)},
+		Request: e.request(r), PathParams: pathParams(r, route), Options: options,
+		Route: &routers.Route{Spec: doc, Path: route, PathItem: item, Method: method, Operation: item.GetOperation(method)},
 	}
 	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: e.status, Header: e.Header(), Options: options}
 	if err := openapi3filter.ValidateResponse(context.Background(), out.SetBodyBytes(e.got.Bytes())); err != nil {
@@ -126,6 +127,9 @@ func (e *exchange) request(r *http.Request) *http.Request {
 // a member that is absent, a packed body, a type that is another's alias. Of a
 // batch some items may be wrong.
 func (e *exchange) lenient(r *http.Request, op *openapi3.Operation) bool {
+	if r.Header.Get("Expect") != "" {
+		return true // its body was not seen
+	}
 	if op.RequestBody == nil || e.sent.Len() == 0 {
 		return false
 	}
@@ -135,9 +139,9 @@ func (e *exchange) lenient(r *http.Request, op *openapi3.Operation) bool {
 		bytes.Contains(e.got.Bytes(), []byte(`"error":`))
 }
 
-func pathParams(r *http.Request, path string) map[string]string {
+func pathParams(r *http.Request, route string) map[string]string {
 	params := map[string]string{}
-	for part := range strings.SplitSeq(path, "/") {
+	for part := range strings.SplitSeq(route, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
 			name = strings.TrimSuffix(name, "}")
 			params[name] = r.PathValue(name)

@@ -79,6 +79,7 @@ type Options struct {
 	Reports         Reports                      // needed beside Providers
 	EnabledChannels map[notice.Channel]bool      // see Acceptor
 	BodyTimeout     time.Duration                // how long a client may take to send a body; 0: 20 s
+	AnswerTimeout   time.Duration                // how long a call may take until its client has read the answer; 0: a minute
 	Registry        prometheus.Registerer        // nil: metrics are kept but not registered
 	Clock           func() time.Time             // nil: time.Now
 	Logger          *slog.Logger                 // nil: slog.Default
@@ -88,6 +89,9 @@ type Options struct {
 func New(o Options) http.Handler {
 	if o.BodyTimeout == 0 {
 		o.BodyTimeout = 20 * time.Second
+	}
+	if o.AnswerTimeout == 0 {
+		o.AnswerTimeout = time.Minute
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

@@ -11,11 +11,6 @@ import (
 	"time"
 )
 
-// answerWithin is how long a call may take until its answer is written, so
-// that a client that does not read holds neither a goroutine nor a page of
-// dead letters for ever. Nothing in the API waits a quarter as long.
-const answerWithin = time.Minute
-
 // requestIDHeader names a request, in the answer and in the log.
 const requestIDHeader = "X-Request-Id"
 
@@ -33,15 +28,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(a, r)
 }
 
-// bound limits how long the client may take. The deadline for the body holds
-// also where a call refuses it unread, since the server then reads on to keep
-// the connection. It is unsupported only where there is no connection.
+// bound limits how long the client may take, so that one that neither sends nor
+// reads holds no goroutine and no page of dead letters for ever. The deadline
+// for the body holds also where a call refuses it unread, since the server then
+// reads on to keep the connection. Neither is supported without a connection.
 func (s *server) bound(w http.ResponseWriter, r *http.Request) {
 	conn, now := http.NewResponseController(w), time.Now()
 	if r.Body != http.NoBody {
 		conn.SetReadDeadline(now.Add(s.BodyTimeout))
 	}
-	conn.SetWriteDeadline(now.Add(answerWithin))
+	conn.SetWriteDeadline(now.Add(s.AnswerTimeout))
 }
 
 // survive turns a panic into an answer.
