@@ -16,7 +16,7 @@ import (
 // goes on with it the moment a place comes free. What fits into no line is put
 // off: it goes back to the queue until it is likely to find one.
 //
-// docs/decisions/014 says why. The lock of lanes guards all of it.
+// docs/decisions/018 says why. The lock of lanes guards all of it.
 type aside struct {
 	places   *throttle.Destinations // nil: the channel has one destination
 	lines    map[*throttle.Destination]*asideLine

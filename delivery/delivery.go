@@ -5,6 +5,8 @@
 //	inbox.go    inbox entries → admissions
 //	plan.go     events → deliveries
 //	direct.go   events that are one delivery → their channel's sender
+//	lanes.go    what waits for a slot, and whose turn it is
+//	aside.go    what waits for a place at its destination
 //	send.go     one delivery: render, permit, send
 //	cancel.go   what was canceled ends, wherever it waits
 //	outcome.go  results → transitions, a pure function
