@@ -95,6 +95,9 @@ func TestRedrivingSaysHowMany(t *testing.T) {
 	f.call("POST", "/v1/dead/redrive", "", "Authorization", "Bearer "+otherKey).wantProblem(t, 403, "forbidden")
 }
 
+// appleToken is the device that the documentation removes.
+const appleToken = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0"
+
 // fakePeople keeps profiles and suppressions in a map.
 type fakePeople struct {
 	profiles map[string]*recipients.Profile
@@ -156,7 +159,7 @@ func (p *fakePeople) PutDevice(_ context.Context, _, _ string, d recipients.Devi
 }
 
 func (p *fakePeople) RemoveDevice(_ context.Context, _, _, token string) (bool, error) {
-	return token == "a/b c", p.or(nil)
+	return token == "a/b c" || token == appleToken, p.or(nil)
 }
 
 func (p *fakePeople) Suppression(_ context.Context, tenant string, c notice.Channel, address string) (recipients.Suppression, error) {
