@@ -319,6 +319,19 @@ func TestWhatIsPutOffComesBackWithinSomeMinutes(t *testing.T) {
 	}
 }
 
+func TestAHiccupPutsNothingOffForLong(t *testing.T) {
+	r := newRoom(t, 64, nil)
+	r.proven("a", time.Millisecond)
+	r.fill("a")
+	r.clock.pass(500 * time.Millisecond)
+	at := r.Pin("a")
+	for range 100_000 {
+		if got := r.PutOff(at); got > putOffLeast+hiccup {
+			t.Fatalf("put off for %v after half a second without an answer", got)
+		}
+	}
+}
+
 func TestABacklogOfOneThatIsDownComesBackAfterTheProbeAndSpread(t *testing.T) {
 	r := newRoom(t, 64, nil)
 	r.silent("dead", downAfter)

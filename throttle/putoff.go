@@ -9,6 +9,10 @@ const (
 	// putOffMost is how much longer than the shortest time anything is put off
 	// for, however much is before it: a destination may get well.
 	putOffMost = 5 * time.Minute
+	// hiccup is how much longer than the shortest time anything is put off for
+	// at least when it is only supposed that a destination is slow, since it has
+	// given no answer for a while; ten times that while when it is longer.
+	hiccup = 10 * time.Second
 	// downSpacing is the time between two that come back to a destination that
 	// is down, whose pace nobody knows.
 	downSpacing = 10 * time.Millisecond
@@ -33,6 +37,9 @@ const (
 func (d *Destinations) PutOff(at *Destination) time.Duration {
 	now := d.rules.Now()
 	first, spacing, most := now.Add(putOffLeast), d.interval(at, now), putOffMost
+	if silent := at.silence(now); silent > at.answers.average {
+		most = min(max(hiccup, 10*silent), most)
+	}
 	if at.down > 0 {
 		first, spacing, most = later(at.until, now.Add(probeWait)), downSpacing, min(downSpread*at.down, putOffMost)
 	}
@@ -49,11 +56,16 @@ func (d *Destinations) PutOff(at *Destination) time.Duration {
 // interval is the time between two places that come free at a destination, as
 // far as is known.
 func (d *Destinations) interval(at *Destination, now time.Time) time.Duration {
-	took := at.answers.average
-	if at.used > 0 {
-		took = max(took, now.Sub(at.answers.progress))
+	return max(at.answers.average, at.silence(now)) / time.Duration(max(at.used, 1))
+}
+
+// silence is for how long a destination has given none of the answers that are
+// awaited.
+func (at *Destination) silence(now time.Time) time.Duration {
+	if at.used == 0 {
+		return 0
 	}
-	return took / time.Duration(max(at.used, 1))
+	return now.Sub(at.answers.progress)
 }
 
 // LineRoom is how many that wait for a place at a destination are worth keeping
