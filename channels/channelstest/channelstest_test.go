@@ -124,6 +124,7 @@ func TestTheFaultyAdapter(t *testing.T) {
 }
 
 func TestTheSuiteCatches(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ fault, part, in string }{
 		{"follows redirects", "faults/a_redirect", "the redirect was followed"},
 		{"leaks", "answers", "found unexpected goroutines"},

@@ -273,6 +273,7 @@ func TestTheFaultyConversation(t *testing.T) {
 }
 
 func TestTheSuiteCatchesInConversation(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ fault, part, in string }{
 		{"waits for ever", "faults/no_answer_at_all", "had not ended by itself"},
 		{"keeps its sockets", "a_closed_adapter", "waited in vain for every connection to be closed"},

@@ -96,6 +96,7 @@ func (s *session) send(ctx context.Context, l letter) (string, error) {
 	s.raw.reset()
 	s.mails++
 	words, f := s.converse(l)
+	s.paper.clear() // a connection may be idle for long
 	s.recover(f)
 	if !stop() {
 		s.dead = true
