@@ -116,3 +116,25 @@ func benchServer(b *testing.B, h http.Handler) {
 func BenchmarkPostNotificationOverLoopback(b *testing.B) { benchServer(b, benchAPI(b)) }
 
 func BenchmarkPlainHandlerOverLoopback(b *testing.B) { benchServer(b, http.HandlerFunc(plain)) }
+
+// recordQueue has one record, as long as records usually are.
+type recordQueue struct{ noQueue }
+
+func (recordQueue) Record(_ context.Context, tenant, id string) (queue.Record, error) {
+	delivered := []queue.Entry{{At: testNow, Status: notice.StatusQueued}, {At: testNow, Status: notice.StatusDelivered, Attempt: 1, Code: "250"}}
+	return queue.Record{ID: id, Tenant: tenant, User: "u42", Template: "order-shipped", Category: "shipping", Lane: notice.LaneNormal, AcceptedAt: testNow,
+		Deliveries: []queue.DeliveryRecord{{ID: id + "-0", Channel: notice.ChannelEmail, Address: "a…@example.com", Status: notice.StatusDelivered, Attempt: 1, Timeline: delivered},
+			{ID: id + "-1", Channel: notice.ChannelAPNs, Address: "00fc…", Status: notice.StatusDelivered, Attempt: 1, Timeline: delivered}}}, nil
+}
+
+func BenchmarkGetNotification(b *testing.B) {
+	api := ingest.New(ingest.Options{Ingest: config.Ingest{MaxBody: 1 << 20, MaxBatch: 1000}, Auth: config.Auth{Disabled: true}, Queue: recordQueue{}, Templates: loadCatalogue(b)})
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest("GET", "/v1/notifications/"+exampleID, nil))
+		if w.Code != 200 {
+			b.Fatal(w.Body)
+		}
+	}
+}

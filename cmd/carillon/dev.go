@@ -256,7 +256,7 @@ func (d *dev) printWelcome(address string) {
 
   inbox      %[1]s/dev/inbox      every message, as its recipient sees it
   preview    %[1]s/dev/preview    the templates of %[2]s
-  API        %[1]s/v1/notifications
+  API        %[1]s/v1/notifications    described at %[1]s/docs
   metrics    %[1]s/metrics
 
 %[3]s
