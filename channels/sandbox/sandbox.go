@@ -274,7 +274,7 @@ func (s *Sandbox) Section() config.Channels {
 	return config.Channels{
 		Email: &config.Email{
 			Limits: limits, SMTP: s.relay(), From: fromAddress,
-			Timeout: config.Duration(30 * time.Second),
+			Timeout: config.Duration(30 * time.Second), MaxAttachment: 5 << 20,
 		},
 		APNs: &config.APNs{
 			Limits: limits, Host: s.APNsURL, Topic: apnsTopic,
@@ -296,7 +296,7 @@ func (s *Sandbox) Section() config.Channels {
 func (s *Sandbox) relay() config.SMTP {
 	host, port, _ := net.SplitHostPort(s.SMTPAddr) // both are our own listener's
 	number, _ := strconv.Atoi(port)
-	relay := config.SMTP{Host: host, Port: number, TLS: config.TLSNone, Connections: 16}
+	relay := config.SMTP{Host: host, Port: number, TLS: config.TLSNone, Auth: config.SMTPAuthAuto, Connections: 16, MailsPerConnection: 1000}
 	if s.startTLS {
 		relay.TLS, relay.CAFile = config.TLSStartTLS, s.CAFile
 	}
