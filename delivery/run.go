@@ -25,11 +25,13 @@ func (p *Pipeline) Run(ctx context.Context) {
 	defer endSends()
 	settleCtx, endSettling := context.WithCancel(context.Background())
 	defer endSettling()
+	planCtx, endPlanning := context.WithCancel(context.Background())
+	defer endPlanning()
 	settle := newSettler(p)
 	p.finish = p.finisher(settleCtx, settle)
 
 	var reading, working, settling, tending sync.WaitGroup
-	p.startReaders(ctx, settleCtx, &reading)
+	p.startReaders(ctx, planCtx, &reading)
 	for _, s := range p.senders {
 		for range s.Slots.Limit() {
 			working.Go(func() { s.work(ctx, sendCtx) })
@@ -43,10 +45,14 @@ func (p *Pipeline) Run(ctx context.Context) {
 	tending.Go(func() { p.promoteLoop(ctx) })
 	tending.Go(func() { p.renewLoop(settleCtx) })
 	tending.Go(func() { p.tidyLoop(ctx) })
-	tending.Go(func() { p.sweepLoop(ctx, settleCtx) })
+	tending.Go(func() { p.sweepLoop(ctx, planCtx) })
 
 	<-ctx.Done()
 	defer time.AfterFunc(p.Grace, endSends).Stop()
+	stopped := time.Now()
+	// What is being planned can be planned again by anybody: while Redis is
+	// away nobody waits for it. What was sent must be told as long as may be.
+	defer time.AfterFunc(handBackTime, endPlanning).Stop()
 	defer time.AfterFunc(p.Grace+handBackTime, endSettling).Stop()
 	rest := p.closeLanes()
 	// A blocked read ends within a second. Before it has, it would lease again
@@ -54,6 +60,8 @@ func (p *Pipeline) Run(ctx context.Context) {
 	reading.Wait()
 	p.handBack(append(rest, p.closeLanes()...))
 	working.Wait()
+	left := max(p.Grace-time.Since(stopped), handBackTime)
+	defer time.AfterFunc(left, endSettling).Stop()
 	close(settle.in)
 	settling.Wait()
 	endSettling()

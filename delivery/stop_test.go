@@ -2,14 +2,18 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/delivery"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/recipients"
 )
 
 // hangs answers only once release closes, or the send is given up.
@@ -218,5 +222,33 @@ func TestALongQueueDoesNotKeepWhatADeadConsumerLeft(t *testing.T) {
 	}
 	if n := len(w.webhook.all()); n > 350 {
 		t.Errorf("what was lost came after %d others", n)
+	}
+}
+
+// blind is a directory that cannot be asked.
+type blind struct {
+	delivery.Directory
+	asked atomic.Int64
+}
+
+func (b *blind) Lookup(context.Context, []recipients.Query) ([]recipients.Found, error) {
+	b.asked.Add(1)
+	return nil, errors.New("no answer")
+}
+
+// A stop while Redis was away took the whole grace for events that anybody may
+// plan again.
+func TestAStopWhileRedisIsAwayWaitsOnlyForWhatWasSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{grace: time.Hour})
+	directory := &blind{Directory: w.people}
+	r := w.start("c1", func(o *delivery.Options) { o.Directory = directory })
+	w.admit(to("https://a.example/hook"))
+	w.await("the planning", func() bool { return directory.asked.Load() > 0 })
+	w.server.Kill()
+	began := time.Now()
+	r.stop()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }

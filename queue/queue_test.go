@@ -571,6 +571,7 @@ func TestAChainGoesOnWhenEveryDeliveryOfItsLinkHasFailed(t *testing.T) {
 		if r := w.record(ev.ID); r.Open() || len(r.Deliveries) != 3 {
 			t.Errorf("ended as %+v", r)
 		}
+		w.nothingWithoutTTL()
 	})
 }
 
@@ -592,7 +593,6 @@ func TestAChainStopsWhenOneOfItsLinkArrivedOrMayHave(t *testing.T) {
 					t.Errorf("still open: %+v", r)
 				}
 				w.leaseEvents(0)
-				w.nothingWithoutTTL()
 			})
 		})
 	}
@@ -1045,9 +1045,9 @@ func TestWhatADeadProcessOfTheSameNameHeldMayHaveBeenSent(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.admit(queue.Admission{Tenant: "acme", Notification: notification("ada")})
 		w.leaseEvents(1)
-		waitUntil(t, func() bool { // Redis counts in milliseconds
+		waitUntil(t, func() bool {
 			p := w.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: w.streamWithPending(), Group: "carillon", Start: "-", End: "+", Count: 1}).Val()
-			return len(p) == 1 && p[0].Idle > 0
+			return len(p) == 1 && p[0].Idle > 5*time.Millisecond
 		})
 		next := w.EventReader("c1", notice.LaneNormal)
 		first, err := next.Own(t.Context())

@@ -308,7 +308,7 @@ func (r *Reader) findInherited(ctx context.Context, sources []*source) error {
 	age := time.Since(r.made)
 	for i, s := range sources {
 		for _, held := range asked[i].Val() {
-			if held.Idle > age {
+			if held.Idle > age+time.Millisecond { // which Redis counts in
 				r.inherited[Place{s.key, held.ID}] = max(1, int(held.RetryCount))
 			}
 		}
