@@ -48,7 +48,8 @@ func watched(t testing.TB, api http.Handler) http.Handler {
 			r.Body = &recorded{r.Body, &seen.sent}
 		}
 		api.ServeHTTP(seen, r)
-		if clean := path.Clean(r.URL.EscapedPath()); r.Pattern == "" || seen.status/100 == 3 || clean != r.URL.EscapedPath() {
+		if clean := path.Clean(r.URL.EscapedPath()); r.Pattern == "" || seen.status/100 == 3 || clean != r.URL.EscapedPath() ||
+			seen.got.Len() > 1<<20 { // the validator takes half a minute for such
 			return
 		}
 		if err := seen.check(doc, r); err != nil {

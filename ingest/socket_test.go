@@ -222,25 +222,20 @@ func TestAClientThatNeverSendsItsBodyIsCutOffThoughItIsRefused(t *testing.T) {
 func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
 	large := &fakeDead{}
 	for range 1000 {
-		large.dead = append(large.dead, queue.Dead{ID: "1-0", Channel: "inbox", Reason: "malformed", At: testNow, Payload: strings.Repeat("x", 32<<10)})
+		large.dead = append(large.dead, queue.Dead{ID: "1-0", Channel: "inbox", Reason: "malformed", At: testNow, Payload: strings.Repeat("x", 16<<10)})
 	}
 	f := start(t, func(o *ingest.Options) { o.DeadLetters, o.AnswerTimeout = large, 100*time.Millisecond })
 	s := f.dial()
 	s.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	s.say(head("GET /v1/dead?limit=1000"))
-	whole := int64(1000 * 32 << 10)
 	// Nothing is read until the server has given up: only then does the
 	// connection break when more is said.
-	deadline := time.Now().Add(5 * time.Second)
-	for time.Now().Before(deadline) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if _, err := io.WriteString(s, " "); err != nil {
-			break
+			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
-	if n, _ := io.Copy(io.Discard, s.in); n >= whole {
-		t.Errorf("%d bytes were waiting", n)
-	}
+	t.Error("the server still waits for its answer to be read")
 }
 
 func TestEveryAnswerNamesItsRequest(t *testing.T) {

@@ -85,18 +85,20 @@ func (o *operation) samplePath() string {
 // writeSample adds the first example of a body.
 func writeSample(b *strings.Builder, op *operation) error {
 	for _, m := range op.RequestBody.Content {
-		for _, e := range m.Value.All() {
-			text, err := e.Value.JSON()
-			if err != nil {
-				return fmt.Errorf("the example %s: %w", e.Name, err)
-			}
-			if m.Name == "application/x-www-form-urlencoded" {
-				fmt.Fprintf(b, " \\\n  -d %s", quote(form(e.Value)))
-				return nil
-			}
-			fmt.Fprintf(b, " \\\n  -H 'Content-Type: %s' \\\n  --data-binary %s", m.Name, quote(text))
+		all := m.Value.All()
+		if len(all) == 0 {
+			continue
+		}
+		if m.Name == "application/x-www-form-urlencoded" {
+			fmt.Fprintf(b, " \\\n  -d %s", quote(form(all[0].Value)))
 			return nil
 		}
+		text, err := all[0].Value.JSON()
+		if err != nil {
+			return fmt.Errorf("the example %s: %w", all[0].Name, err)
+		}
+		fmt.Fprintf(b, " \\\n  -H 'Content-Type: %s' \\\n  --data-binary %s", m.Name, quote(text))
+		return nil
 	}
 	return nil
 }
