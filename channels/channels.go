@@ -107,6 +107,9 @@ type Result struct {
 	// the provider says so: an address that was registered again after it is
 	// alive. Zero: since the attempt began.
 	GoneSince time.Time
+	// Unsent says that the result was decided here: the provider saw nothing of
+	// the message, so that nothing follows for it, or for our standing with it.
+	Unsent bool
 	// Err says what happened in words that are safe to log and record: no
 	// secret, no address, no content. Nil when Sent.
 	Err error

@@ -8,6 +8,7 @@
 //	lanes.go    what waits for a slot, and whose turn it is
 //	aside.go    what waits for a place at its destination
 //	send.go     one delivery: render, permit, send
+//	credential.go what an answer says of our standing with a provider
 //	cancel.go   what was canceled ends, wherever it waits
 //	outcome.go  results → transitions, a pure function
 //	settle.go   transitions → the queue, in batches
@@ -145,7 +146,7 @@ func New(o Options) *Pipeline {
 func (p *Pipeline) Paused() map[notice.Channel]string {
 	out := map[notice.Channel]string{}
 	for _, s := range p.senders {
-		if why := s.brokenBecause(); why != "" {
+		if why := s.credential.because(); why != "" {
 			out[s.channel] = why
 		}
 	}

@@ -90,7 +90,7 @@ func (p *Pipeline) handOver(ctx context.Context, lane notice.Lane, offers []*off
 	i := laneIndex(lane)
 	full := offers[:0]
 	for _, o := range offers {
-		if _, paused := o.to.Slots.Paused(p.Now()); !paused {
+		if o.to.open() {
 			o.tasks, _ = o.to.lanes.offer(i, o.tasks)
 		}
 		if len(o.tasks) > 0 {
@@ -113,7 +113,7 @@ func (p *Pipeline) handOver(ctx context.Context, lane notice.Lane, offers []*off
 // awaitOffer offers tasks as room comes, until ctx ends, and returns the rest.
 // A channel that is paused or slow is not waited for.
 func (s *sender) awaitOffer(ctx context.Context, lane int, tasks []*task) []*task {
-	if _, paused := s.Slots.Paused(s.p.Now()); paused || s.isSlow() {
+	if !s.open() || s.isSlow() {
 		return tasks
 	}
 	tasks, freed := s.lanes.offer(lane, tasks)

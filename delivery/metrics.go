@@ -57,6 +57,9 @@ func (m *metrics) registerSlots(r prometheus.Registerer, c Channel) {
 			func() float64 { return float64(c.Slots.InUse()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight_limit", Help: "The most sends in flight.", ConstLabels: labels},
 			func() float64 { return float64(c.Slots.Limit()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_channel_broken", ConstLabels: labels,
+			Help: "1 while the provider refuses our credential or set-up, and one message at a time is tried; 0 otherwise."},
+			func() float64 { return brokenGauge(c.Slots) }),
 	)
 }
 

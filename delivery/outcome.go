@@ -13,8 +13,9 @@ const (
 	// throttledWait is how long a provider that asks for less is left alone
 	// when it does not say how long.
 	throttledWait = 5 * time.Second
-	// brokenWait is how long a channel rests whose credential or set-up is
-	// refused, before one more message is tried.
+	// brokenWait is how long a message stays away to which the provider said
+	// that it refuses our credential or set-up, and how long the channel rests at
+	// least, before another one is tried.
 	brokenWait = 10 * time.Second
 	// retryAfterMost is the longest Retry-After that is obeyed. A receiver that
 	// names years would else decide that nothing is ever sent again.
@@ -30,9 +31,9 @@ type outcome struct {
 
 	attempt int // the delivery's count after this attempt
 
-	pause      time.Time // until when to leave pauseScope alone; zero: go on
+	pause      time.Time // until when to leave pauseScope alone, at least; zero: go on
 	pauseScope channels.Scope
-	broken     bool // the pause is for a fault of our own
+	broken     bool // the pause is for a fault of our own, and one message at a time ends it
 	gone       bool // the address is dead
 }
 

@@ -30,8 +30,7 @@ type sender struct {
 	turn         sync.Mutex                // whoever holds it takes the next delivery
 	slow         atomic.Pointer[time.Time] // until when planners do not wait for it; nil: they may
 
-	mu     sync.Mutex
-	broken string // what the provider said of our credential; empty when it is taken
+	credential credential
 }
 
 func newSender(p *Pipeline, c Channel) *sender {
@@ -82,8 +81,11 @@ func (s *sender) next(ctx context.Context) *task {
 				return nil
 			}
 		}
-		if t := s.lanes.take(); t != nil {
-			return t
+		// While it waited for the permit, others may have had the channel stopped.
+		if s.Slots.MayBegin() {
+			if t := s.lanes.take(); t != nil {
+				return t
+			}
 		}
 		s.Slots.Release(1)
 	}
@@ -109,7 +111,7 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	defer func() {
 		if r := recover(); r != nil {
 			s.p.Log.Error("a panic while sending", "delivery", d.ID, "channel", s.channel, "panic", r, "stack", string(debug.Stack()))
-			out = s.follow(l, d, channels.Result{Verdict: channels.Retry, Code: "panic", Err: errPanic})
+			out = s.follow(l, d, channels.Result{Verdict: channels.Retry, Code: "panic", Err: errPanic}, false)
 		}
 	}()
 	now := s.p.Now()
@@ -120,7 +122,7 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	if err != nil {
 		return s.buried(l, d, now, "render", err)
 	}
-	began := time.Now()
+	began, probe := time.Now(), s.Slots.Broken()
 	result := s.Adapter.Send(ctx, m)
 	if result.Verdict == channels.Gone && result.GoneSince.IsZero() {
 		// What is registered while the provider answers is not what it speaks of.
@@ -129,7 +131,7 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	t.took, t.came = time.Since(began), came(result)
 	answered := s.p.Now()
 	s.p.metrics.send.WithLabelValues(string(s.channel)).Observe(answered.Sub(now).Seconds())
-	settled := s.follow(l, d, result)
+	settled := s.follow(l, d, result, probe)
 	if note != "" {
 		settled.Entry.Detail = join(note, settled.Entry.Detail)
 	}
@@ -279,16 +281,17 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 }
 
 // follow turns an answer into a settlement, and acts on what it says of the
-// channel and the address.
-func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result) *queue.Settlement {
+// channel and the address. probe says that the attempt began while the provider
+// refused our credential.
+func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result, probe bool) *queue.Settlement {
 	now := s.p.Now()
 	o := decide(attemptOf{delivery: d, result: r, retry: s.Retry, now: now, jitter: s.p.Jitter,
 		quiet: func(at time.Time) (time.Time, bool) { return s.quiet(d, at) }})
 	if r.Verdict == channels.Unknown {
 		s.countUnknown(o)
 	}
-	s.noteBroken(o, r)
-	if !o.pause.IsZero() {
+	s.judge(o, r, probe)
+	if !o.pause.IsZero() && !o.broken {
 		s.pause(d, o)
 	}
 	if r.Verdict == channels.Sent {
@@ -316,34 +319,6 @@ func (s *sender) pause(d *notice.Delivery, o outcome) {
 		s.p.metrics.throttled.WithLabelValues("address", "pause").Inc()
 		s.Slots.PauseKey(pauseKey(d.Address, o.pauseScope), o.pause)
 	}
-}
-
-// noteBroken says loudly, and once, that our own set-up is refused, and once
-// that it is taken again.
-func (s *sender) noteBroken(o outcome, r channels.Result) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case o.broken && s.broken == "":
-		s.broken = join(r.Code, words(r.Err))
-		s.p.Log.Error("the provider refuses our credential or set-up; the channel is paused and nothing is dropped",
-			"channel", s.channel, "code", r.Code, "error", r.Err, "again", o.pause)
-	case s.broken != "" && credentialTaken(r.Verdict):
-		s.broken = ""
-		s.p.Log.Info("the provider takes our credential again", "channel", s.channel)
-	}
-}
-
-// credentialTaken reports whether an answer shows that the provider knows us,
-// whatever it thinks of the message.
-func credentialTaken(v channels.Verdict) bool {
-	return v == channels.Sent || v == channels.Rejected || v == channels.Gone || v == channels.Throttled
-}
-
-func (s *sender) brokenBecause() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken
 }
 
 // forget removes an address that its provider called dead, so that the next

@@ -7,7 +7,8 @@ import (
 )
 
 // Slots bound what one consumer has in flight on one channel, and stop the
-// channel, or one host or device of it, for as long as a provider asks. A
+// channel, or one host or device of it, for as long as a provider asks; while a
+// provider refuses our credential, one message at a time is let through. A
 // consumer takes its slots before it takes work, so that a full provider leaves
 // the work on the queue.
 type Slots struct {
@@ -16,7 +17,8 @@ type Slots struct {
 
 	mu      sync.Mutex
 	used    int
-	until   time.Time     // the channel's pause
+	until   time.Time // the channel's pause
+	fault   fault
 	changed chan struct{} // closed when a slot is free again, or the pause moves
 	keys    pauses
 }
@@ -38,8 +40,8 @@ func (s *Slots) InUse() int {
 }
 
 // Acquire takes as many slots as are free, at most most, and waits until there
-// is one and the channel is not paused. It returns how many it took: 0 with
-// ctx's error when ctx ends first.
+// is one and the channel is not paused. A channel that is broken has but one. It
+// returns how many it took: 0 with ctx's error when ctx ends first.
 func (s *Slots) Acquire(ctx context.Context, most int) (int, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -60,12 +62,37 @@ func (s *Slots) Acquire(ctx context.Context, most int) (int, error) {
 func (s *Slots) take(most int) (got int, wait time.Duration, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if wait = s.until.Sub(s.now()); wait > 0 {
+	if wait = s.rests(); wait > 0 {
 		return 0, wait, s.changed
 	}
-	got = min(max(most, 1), s.limit-s.used)
+	got = max(min(max(most, 1), s.width()-s.used), 0)
 	s.used += got
 	return got, 0, s.changed
+}
+
+// rests is how long nothing may begin; 0 or less: something may.
+func (s *Slots) rests() time.Duration {
+	until := s.until
+	if s.fault.until.After(until) {
+		until = s.fault.until
+	}
+	return until.Sub(s.now())
+}
+
+// width is how many may be in flight now.
+func (s *Slots) width() int {
+	if s.fault.rest > 0 {
+		return 1
+	}
+	return s.limit
+}
+
+// MayBegin reports whether what a slot was taken for may begin: the channel may
+// have been stopped since. If not, the slot is to be released.
+func (s *Slots) MayBegin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rests() <= 0 && s.used <= s.width()
 }
 
 func await(ctx context.Context, wait time.Duration, changed <-chan struct{}) error {

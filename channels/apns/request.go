@@ -127,7 +127,7 @@ func priority(k kind, p *payload, lane notice.Lane) int {
 }
 
 func rejected(code string, err error) *channels.Result {
-	return &channels.Result{Verdict: channels.Rejected, Code: code, Err: err}
+	return &channels.Result{Verdict: channels.Rejected, Unsent: true, Code: code, Err: err}
 }
 
 // isToken reports whether s can be a device token. It goes into the request's

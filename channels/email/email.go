@@ -125,7 +125,7 @@ func (a *Adapter) Close() error {
 func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result {
 	l, err := a.composer.compose(m)
 	if err != nil {
-		return channels.Result{Verdict: channels.Rejected, Code: "invalid", Err: err}
+		return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: "invalid", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -143,9 +143,11 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 func withoutFile(err error) channels.Result {
 	var fault *fileFault
 	if !errors.As(err, &fault) {
-		return channels.TransportFailure(err, false)
+		r := channels.TransportFailure(err, false)
+		r.Unsent = true
+		return r
 	}
-	return channels.Result{Verdict: fault.verdict, Code: "attachment", Err: fault.err}
+	return channels.Result{Verdict: fault.verdict, Unsent: true, Code: "attachment", Err: fault.err}
 }
 
 // providerID is what finds the mail in the log of the relay that took it.

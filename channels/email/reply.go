@@ -74,7 +74,7 @@ func classify(err error, to string) channels.Result {
 		return channels.TransportFailure(err, true) // cannot be; Unknown is the safe side
 	}
 	if f.stage == stageCompose {
-		return channels.Result{Verdict: channels.Rejected, Code: "invalid", Err: f.err}
+		return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: "invalid", Err: f.err}
 	}
 	if r := replyOf(f); r != nil {
 		return replied(f.stage, r, to)

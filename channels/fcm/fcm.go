@@ -219,9 +219,9 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	msg, err := newMessage(m, a.now())
 	switch {
 	case errors.Is(err, errTooLarge):
-		return channels.Result{Verdict: channels.Rejected, Code: "payload", Err: err}
+		return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: "payload", Err: err}
 	case err != nil:
-		return channels.Result{Verdict: channels.Rejected, Code: "INVALID_ARGUMENT", Err: err}
+		return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: "INVALID_ARGUMENT", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -231,7 +231,7 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	case x.err != nil:
 		return x.failure()
 	case x.status == 0: // the library refused before it sent
-		return channels.Result{Verdict: channels.Rejected, Code: "INVALID_ARGUMENT", Err: errors.New("the message was refused before it was sent")}
+		return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: "INVALID_ARGUMENT", Err: errors.New("the message was refused before it was sent")}
 	case err == nil && x.status == http.StatusOK && name != "":
 		a.proven.Store(a.now().Unix())
 		return channels.Result{Verdict: channels.Sent, ProviderID: name}

@@ -80,6 +80,7 @@ func answered(a http1.Answer, now time.Time, what func() *sent) channels.Result 
 func refused() channels.Result {
 	return channels.Result{
 		Verdict: channels.Rejected,
+		Unsent:  true,
 		Code:    "address_refused",
 		Err:     errors.New("the endpoint's host is not on the public internet, and no network of webhook.allow_networks holds it"),
 	}

@@ -158,7 +158,7 @@ func (a *Adapter) giveBack(b *[]byte) {
 }
 
 func invalid(err error) channels.Result {
-	return channels.Result{Verdict: channels.Rejected, Code: "invalid", Err: err}
+	return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: "invalid", Err: err}
 }
 
 // failed classifies an exchange that got no answer.

@@ -148,7 +148,7 @@ func (a *Adapter) post(ctx context.Context, m channels.Message, s *subscription,
 }
 
 func rejected(code string, err error) channels.Result {
-	return channels.Result{Verdict: channels.Rejected, Code: code, Err: err}
+	return channels.Result{Verdict: channels.Rejected, Unsent: true, Code: code, Err: err}
 }
 
 func (a *Adapter) classify(resp *http.Response) channels.Result {
