@@ -13,8 +13,10 @@ import (
 	"github.com/carillonhq/carillon/queue/queuetest"
 )
 
-// drained is how many deliveries go through each disturbance.
-const drained = 3000
+const (
+	drained     = 3000 // deliveries that go through each disturbance
+	acceptBatch = 100  // of them that are accepted together
+)
 
 // Every acceptance waits for a replica here: replication is asynchronous
 // otherwise, and what a master took last may go with it, in a failover by
@@ -28,13 +30,16 @@ func TestNothingIsLostOnAClusterWhateverHappensToItsMasters(t *testing.T) {
 	}
 	const key = "{t:0}"
 	disturbances := []struct {
-		name string
-		do   func()
+		name   string
+		do     func()
+		strays int
 	}{
-		{"a master hands over to its replica", func() { c.Failover(key) }},
-		{"a slot moves to another master and on", func() { c.MigrateSlot(key, nil); c.MigrateSlot(key, nil) }},
-		// Its slots accept nothing until their new master has a replica again.
-		{"a master is killed, and comes back as a replica", func() { c.KillMaster(key); c.Heal() }},
+		{"a master hands over to its replica", func() { c.Failover(key) }, 0},
+		{"a slot moves to another master and on", func() { c.MigrateSlot(key, nil); c.MigrateSlot(key, nil) }, 0},
+		// Its slots accept nothing until their new master has a replica again. What
+		// it took last, and answered with an error for want of a replica, may have
+		// been sent before it died, and its key died with it: one batch at most.
+		{"a master is killed, and comes back as a replica", func() { c.KillMaster(key); c.Heal() }, acceptBatch},
 	}
 	for _, d := range disturbances {
 		t.Run(d.name, func(t *testing.T) {
@@ -42,8 +47,8 @@ func TestNothingIsLostOnAClusterWhateverHappensToItsMasters(t *testing.T) {
 			if twice > drained/10 {
 				t.Errorf("%d sends too many: more than can have been in flight", twice)
 			}
-			if strays > 0 {
-				t.Errorf("%d sends of what nobody was told is accepted", strays)
+			if strays > d.strays {
+				t.Errorf("%d sends of what nobody was told is accepted, more than %d", strays, d.strays)
 			}
 		})
 		c.Heal()
@@ -72,11 +77,11 @@ func drainThrough(t *testing.T, s *store, disturb func()) (twice, strays int) {
 	run := fmt.Sprint(time.Now().UnixNano()) // keys of this run alone: the cluster serves several
 	disturbed := make(chan struct{})
 	ids := map[string]bool{}
-	for i := 0; i < drained; i += 100 {
+	for i := 0; i < drained; i += acceptBatch {
 		if i == drained/3 {
 			go func() { defer close(disturbed); disturb() }()
 		}
-		for _, id := range w.acceptAll(run, i, 100) {
+		for _, id := range w.acceptAll(run, i, acceptBatch) {
 			ids[id] = true
 		}
 	}

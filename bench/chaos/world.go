@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -276,7 +277,8 @@ func (w *world) backlog(ctx context.Context) int64 {
 }
 
 // keys are what work is kept under, with their types: the streams but the one
-// of final states, which nobody empties, and what is parked.
+// of final states, which nobody empties, and what is parked or dead. Which
+// processes are at work and what was canceled is no work.
 func (w *world) keys(ctx context.Context) (map[string]string, error) {
 	out := map[string]string{}
 	var mu sync.Mutex
@@ -284,7 +286,7 @@ func (w *world) keys(ctx context.Context) (map[string]string, error) {
 		for _, kind := range []string{"stream", "zset"} {
 			keys := c.ScanType(ctx, 0, "*", scanPage, kind).Iterator()
 			for keys.Next(ctx) {
-				if !strings.HasSuffix(keys.Val(), ":finals") {
+				if !noWork.MatchString(keys.Val()) {
 					mu.Lock()
 					out[keys.Val()] = kind
 					mu.Unlock()
@@ -298,6 +300,9 @@ func (w *world) keys(ctx context.Context) (map[string]string, error) {
 	})
 	return out, err
 }
+
+// noWork are the keys of streams and sorted sets that hold no work.
+var noWork = regexp.MustCompile(`:(finals|processes|canceled|erasures)$`)
 
 // scanPage is how many keys one SCAN looks at.
 const scanPage = 5000
