@@ -14,7 +14,7 @@ func TestAClockIsItsServersWhateverTheHostSays(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer rdb.Close()
 	c := NewClock(rdb)
-	if off := c.Now().Sub(time.Now()).Abs(); off > time.Second {
+	if off := time.Until(c.Now()).Abs(); off > time.Second {
 		t.Fatalf("before the first answer the clock is the host's, but it is %v off", off)
 	}
 	theirs := time.Now().Add(-time.Hour)
