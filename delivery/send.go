@@ -50,17 +50,22 @@ func (s *sender) work(ctx, sendCtx context.Context) {
 		if t == nil {
 			return
 		}
-		var settled *queue.Settlement
-		if s.p.stillOurs(ctx, t.lease) {
-			settled = s.deliver(sendCtx, t)
-		}
-		s.lanes.answered(t)
-		if settled != nil {
-			s.p.finish(settled)
-		}
-		s.Slots.Release(1)
-		s.lanes.done(t)
+		s.send(ctx, sendCtx, t)
 	}
+}
+
+// send works a delivery that has a slot, and gives the slot back.
+func (s *sender) send(ctx, sendCtx context.Context, t *task) {
+	var settled *queue.Settlement
+	if s.p.stillOurs(ctx, t.lease) {
+		settled = s.deliver(sendCtx, t)
+	}
+	s.lanes.answered(t)
+	if settled != nil {
+		s.p.finish(settled)
+	}
+	s.Slots.Release(1)
+	s.lanes.done(t)
 }
 
 // next waits for work, a slot and a permit, in this order, and only then takes

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/textproto"
 	"slices"
 	"sync"
 	"time"
@@ -149,7 +150,13 @@ func isSick(err error) bool {
 		return false
 	}
 	r := replyOf(f)
-	return r == nil || r.Code == closing || f.stage.isSetUp()
+	return r == nil || r.Code == closing || f.stage.isSetUp() || refusesLogin(r)
+}
+
+// refusesLogin reports whether a reply says that the relay wants a login, or
+// another one, at whatever step it finds that out (RFC 4954 §6: 530 and 5.7.8).
+func refusesLogin(r *textproto.Error) bool {
+	return r.Code == 530 || enhancedPattern.FindString(r.Msg) == "5.7.8"
 }
 
 // movesOn reports whether another relay may be tried with the same mail:
