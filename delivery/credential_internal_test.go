@@ -165,10 +165,12 @@ func TestAFloodWaitingForABrokenCredentialCostsOneSendARest(t *testing.T) {
 			return channels.Result{Verdict: channels.Sent, Code: "200"}
 		})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if n := st.mostInFlight(); n != standWidth || brokenGauge(st.s.Slots) != 1 || st.s.p.Paused()[notice.ChannelAPNs] == "" {
 			t.Errorf("at first %d in flight, gauge %v, said %q", n, brokenGauge(st.s.Slots), st.s.p.Paused())
 		}
 		time.Sleep(4*time.Minute + 58*time.Second)
+		synctest.Wait()
 		if n := st.mostInFlight(); n != 1 {
 			t.Errorf("%d in flight at once while it was broken, want 1", n)
 		}
@@ -187,6 +189,7 @@ func TestAFloodWaitingForABrokenCredentialCostsOneSendARest(t *testing.T) {
 			t.Errorf("%d were parked, %d attempts counted, %d ended; want only the %d that were sent parked", st.parked, st.counted, len(st.ended), standWidth+6)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if st.left != 0 || len(st.ended) != flood || len(st.sends) != standWidth+6+flood {
 			t.Errorf("%d are left, %d ended, in %d sends; want all %d, each sent once more", st.left, len(st.ended), len(st.sends), flood)
 		}
@@ -230,6 +233,7 @@ func TestWhichAnswersOfAProbeLetTheChannelGoOn(t *testing.T) {
 					return broken()
 				})
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				probe, next := st.sends[standWidth], st.sends[standWidth+1]
 				if rest := next - probe - standTook; rest != c.nextRest {
 					t.Errorf("the next send began %v after the probe, want %v", rest, c.nextRest)
@@ -254,6 +258,7 @@ func TestOnlyAProbeShowsThatTheCredentialIsTakenAgain(t *testing.T) {
 			return channels.Result{Verdict: channels.Sent}
 		})
 		time.Sleep(9 * time.Second)
+		synctest.Wait()
 		if len(st.sends) != standWidth || !st.s.Slots.Broken() {
 			t.Errorf("%d sends, broken %v: want the channel to rest", len(st.sends), st.s.Slots.Broken())
 		}
