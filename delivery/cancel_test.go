@@ -110,6 +110,7 @@ func TestWhatWaitsForAPausedChannelCanBeCanceled(t *testing.T) {
 		w.webhook.results(channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeChannel, RetryAfter: time.Hour})
 		first := w.admit(to("https://a.example/hook"))
 		w.await("the channel to pause", func() bool { _, paused := r.slots[notice.ChannelWebhook].Paused(w.clock.Now()); return paused })
+		w.became(first, 1, notice.StatusDeferred) // or it would be what is pending below
 		held := w.admit(to("https://b.example/hook"))
 		w.await("the second to be held", func() bool { return pendingDeliveries(w) == 1 })
 		for _, id := range []string{first, held} {

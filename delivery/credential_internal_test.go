@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,14 +38,29 @@ type stand struct {
 
 	mu       sync.Mutex
 	log      bytes.Buffer
-	sends    []time.Duration // when each began
 	inFlight int
 	most     int // since it was last looked at
-	left     int // deliveries that have not ended
-	ended    map[string]int
-	parked   int
-	counted  int // attempts that were counted
-	lastAt   time.Duration
+	story    story
+}
+
+// story is what has happened.
+type story struct {
+	sends   []time.Duration // when each began
+	left    int             // deliveries that have not ended
+	ended   map[string]int
+	parked  int
+	counted int           // attempts that were counted
+	lastAt  time.Duration // when nothing was left
+}
+
+// seen is what has happened by now.
+func (st *stand) seen() story {
+	synctest.Wait()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	out := st.story
+	out.sends, out.ended = slices.Clone(out.sends), maps.Clone(out.ended)
+	return out
 }
 
 // Channel and Send implement channels.Adapter.
@@ -51,8 +68,8 @@ func (*stand) Channel() notice.Channel { return notice.ChannelAPNs }
 
 func (st *stand) Send(context.Context, channels.Message) channels.Result {
 	st.mu.Lock()
-	n := len(st.sends)
-	st.sends = append(st.sends, time.Since(st.began))
+	n := len(st.story.sends)
+	st.story.sends = append(st.story.sends, time.Since(st.began))
 	st.inFlight++
 	st.most = max(st.most, st.inFlight)
 	st.mu.Unlock()
@@ -80,8 +97,8 @@ func noCancels(t *testing.T) *queue.Queue {
 
 // newStand starts a sender with so many deliveries waiting.
 func newStand(t *testing.T, q *queue.Queue, deliveries int, answer func(n int) channels.Result) *stand {
-	st := &stand{began: time.Now(), answer: answer, ended: map[string]int{}, left: deliveries}
-	p := New(Options{Queue: q, Visibility: 24 * time.Hour, Log: slog.New(slog.NewTextHandler(&lockedWriter{st: st}, nil)),
+	st := &stand{began: time.Now(), answer: answer, story: story{left: deliveries, ended: map[string]int{}}}
+	p := New(Options{Queue: q, Visibility: 24 * time.Hour, Log: slog.New(slog.NewTextHandler(lockedWriter{st}, nil)),
 		Metrics: prometheus.NewRegistry(), Jitter: func(time.Duration) time.Duration { return 0 },
 		Channels: []Channel{{Adapter: st, Slots: throttle.NewSlots(standWidth, time.Now), Pace: throttle.NewPace(config.Rate{})}}})
 	p.finish = st.finish
@@ -107,14 +124,11 @@ func (st *stand) work(ctx context.Context) {
 }
 
 // lockedWriter keeps what is logged.
-type lockedWriter struct {
-	mu sync.Mutex
-	st *stand
-}
+type lockedWriter struct{ st *stand }
 
-func (w *lockedWriter) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.st.mu.Lock()
+	defer w.st.mu.Unlock()
 	return w.st.log.Write(b)
 }
 
@@ -123,16 +137,16 @@ func (st *stand) finish(settled *queue.Settlement) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if settled.Kind == queue.Later {
-		st.parked++
-		st.counted += settled.Delivery.Attempt
+		st.story.parked++
+		st.story.counted += settled.Delivery.Attempt
 		time.AfterFunc(time.Until(settled.Due), func() {
 			st.s.lanes.put(1, []*task{{lease: settled.Lease, delivery: settled.Delivery}})
 		})
 		return
 	}
-	st.ended[settled.Delivery.ID]++
-	if st.left--; st.left == 0 {
-		st.lastAt = time.Since(st.began)
+	st.story.ended[settled.Delivery.ID]++
+	if st.story.left--; st.story.left == 0 {
+		st.story.lastAt = time.Since(st.began)
 	}
 }
 
@@ -145,7 +159,13 @@ func (st *stand) mostInFlight() int {
 }
 
 // told is how often the log says something.
-func (st *stand) told(words string) int { return strings.Count(st.log.String(), words) }
+func (st *stand) told(words string) int { return strings.Count(st.logged(), words) }
+
+func (st *stand) logged() string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.log.String()
+}
 
 var errRefused = errors.New("the provider token was refused")
 
@@ -174,30 +194,32 @@ func TestAFloodWaitingForABrokenCredentialCostsOneSendARest(t *testing.T) {
 		if n := st.mostInFlight(); n != 1 {
 			t.Errorf("%d in flight at once while it was broken, want 1", n)
 		}
-		if len(st.sends) != standWidth+6 {
-			t.Fatalf("%d sends while it was broken, want %d and 6 probes:\n%.2000s", len(st.sends), standWidth, st.log.String())
+		saw := st.seen()
+		if len(saw.sends) != standWidth+6 {
+			t.Fatalf("%d sends while it was broken, want %d and 6 probes:\n%.2000s", len(saw.sends), standWidth, st.logged())
 		}
 		at := standTook // when the provider's answer came
 		for i, rest := range []time.Duration{10, 20, 40, 60, 60, 60} {
 			at += rest * time.Second
-			if got := st.sends[standWidth+i]; got != at {
+			if got := saw.sends[standWidth+i]; got != at {
 				t.Errorf("probe %d went after %v, want %v", i+1, got, at)
 			}
 			at += standTook
 		}
-		if st.parked != standWidth+6 || st.counted != 0 || len(st.ended) != 0 {
-			t.Errorf("%d were parked, %d attempts counted, %d ended; want only the %d that were sent parked", st.parked, st.counted, len(st.ended), standWidth+6)
+		if saw.parked != standWidth+6 || saw.counted != 0 || len(saw.ended) != 0 {
+			t.Errorf("%d were parked, %d attempts counted, %d ended; want only the %d that were sent parked", saw.parked, saw.counted, len(saw.ended), standWidth+6)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if st.left != 0 || len(st.ended) != flood || len(st.sends) != standWidth+6+flood {
-			t.Errorf("%d are left, %d ended, in %d sends; want all %d, each sent once more", st.left, len(st.ended), len(st.sends), flood)
+		saw = st.seen()
+		if saw.left != 0 || len(saw.ended) != flood || len(saw.sends) != standWidth+6+flood {
+			t.Errorf("%d are left, %d ended, in %d sends; want all %d, each sent once more", saw.left, len(saw.ended), len(saw.sends), flood)
 		}
-		if want := at + time.Minute + (flood/standWidth+3)*standTook; st.lastAt > want || st.mostInFlight() != standWidth {
-			t.Errorf("mended, the last ended after %v, want full width at once: within %v", st.lastAt, want)
+		if want := at + time.Minute + (flood/standWidth+3)*standTook; saw.lastAt > want || st.mostInFlight() != standWidth {
+			t.Errorf("mended, the last ended after %v, want full width at once: within %v", saw.lastAt, want)
 		}
 		if refused, taken := st.told("refuses our credential"), st.told("takes our credential again"); refused != 1 || taken != 1 {
-			t.Errorf("told %d times that it is refused, %d times that it is taken again:\n%s", refused, taken, st.log.String())
+			t.Errorf("told %d times that it is refused, %d times that it is taken again:\n%s", refused, taken, st.logged())
 		}
 		if brokenGauge(st.s.Slots) != 0 || len(st.s.p.Paused()) != 0 {
 			t.Errorf("called broken still: %q", st.s.p.Paused())
@@ -234,7 +256,8 @@ func TestWhichAnswersOfAProbeLetTheChannelGoOn(t *testing.T) {
 				})
 				time.Sleep(time.Hour)
 				synctest.Wait()
-				probe, next := st.sends[standWidth], st.sends[standWidth+1]
+				sends := st.seen().sends
+				probe, next := sends[standWidth], sends[standWidth+1]
 				if rest := next - probe - standTook; rest != c.nextRest {
 					t.Errorf("the next send began %v after the probe, want %v", rest, c.nextRest)
 				}
@@ -259,8 +282,8 @@ func TestOnlyAProbeShowsThatTheCredentialIsTakenAgain(t *testing.T) {
 		})
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		if len(st.sends) != standWidth || !st.s.Slots.Broken() {
-			t.Errorf("%d sends, broken %v: want the channel to rest", len(st.sends), st.s.Slots.Broken())
+		if n := len(st.seen().sends); n != standWidth || !st.s.Slots.Broken() {
+			t.Errorf("%d sends, broken %v: want the channel to rest", n, st.s.Slots.Broken())
 		}
 	})
 }

@@ -99,7 +99,10 @@ func TestDataThatCannotBeSentIsRefusedWithAReason(t *testing.T) {
 	}
 	m := message()
 	m.Content.Push = nil
-	wants(t, send(t, a, m), channels.Rejected, "PayloadEmpty")
+	r := send(t, a, m)
+	if wants(t, r, channels.Rejected, "PayloadEmpty"); !r.Unsent {
+		t.Error("what was decided here is taken for Apple's answer")
+	}
 	if n := len(srv.all()); n != 0 {
 		t.Errorf("%d requests were made", n)
 	}

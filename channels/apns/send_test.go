@@ -226,7 +226,10 @@ func TestAWordOfAProxysIsNotReportedAsApples(t *testing.T) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"reason":"token %s is bad"}`, deviceToken)
 	})
-	wants(t, send(t, adapterFor(t, srv), message()), channels.Rejected, "400")
+	r := send(t, adapterFor(t, srv), message())
+	if wants(t, r, channels.Rejected, "400"); r.Unsent {
+		t.Error("Apple's answer is taken for one that was decided here")
+	}
 }
 
 func TestASlowAnswerIsUnknownAndAFullConnectionIsNot(t *testing.T) {
