@@ -52,6 +52,7 @@ func TestWhatAReplyMeans(t *testing.T) {
 		{"a cut at MAIL is tried again", "MAIL", cutOff, channels.Retry, "connection"},
 		{"silence at MAIL is tried again", "MAIL", silent, channels.Retry, "timeout"},
 
+		{"a mail whose size is refused pauses nobody else", "MAIL", "552 message size exceeds fixed limit", channels.Rejected, "552"},
 		{"an unknown mailbox is gone", "RCPT", "550 5.1.1 <" + adaAddress + ">: no such user", channels.Gone, "5.1.1"},
 		{"an unknown domain is gone", "RCPT", "550 5.1.2 host not found", channels.Gone, "5.1.2"},
 		{"a domain that takes no mail is gone", "RCPT", "556 5.1.10 null MX", channels.Gone, "5.1.10"},

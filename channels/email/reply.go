@@ -50,6 +50,8 @@ var rules = [...]rule{
 	{enhanced: "5.3.4", verdict: channels.Rejected, meaning: "the mail is too big"},                    // RFC 3463 §3.4
 	{enhanced: "5.6", verdict: channels.Rejected, meaning: "the mail's content cannot be transported"}, // RFC 3463 §3.7
 
+	// The size is declared with the sender: 552 is about the mail, not about us.
+	{stages: ofSender, codes: "552", verdict: channels.Rejected, meaning: "the mail is too big"}, // RFC 1870 §6.1
 	// The sender is ours, from the configuration: every mail would fail alike.
 	{stages: ofSender, codes: "5", verdict: channels.Broken, meaning: "the relay refuses the sender"}, // RFC 5321 §3.3, 550 and 553
 
