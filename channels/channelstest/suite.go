@@ -238,6 +238,9 @@ func runNoSocketLeft(t *testing.T, h Harness) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are open after the adapter was closed", s.connections())
 		}
+		// A connection that was still being made when the adapter was closed is
+		// ended by closing it again.
+		_ = c.Close()
 		time.Sleep(time.Millisecond)
 	}
 }
