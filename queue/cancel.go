@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/carillonhq/carillon/notice"
@@ -42,15 +43,21 @@ func (q *Queue) Cancel(ctx context.Context, tenant, id string) (Cancellation, er
 	var out Cancellation
 	var undecided map[string]bool
 	deadline := time.Now().Add(cancelPatience)
-	for {
+	for races := 0; ; {
 		r, err := q.Record(ctx, tenant, id)
 		if err != nil {
 			return out, err
 		}
 		out.decided(r, undecided)
-		parts, err := q.cancel(ctx, r, "canceled by its sender")
+		parts, current, err := q.cancelAsRead(ctx, r, "canceled by its sender")
 		if err != nil {
 			return out, err
+		}
+		if !current { // what changed it may be the very decision that is waited for
+			if races++; races < cancelRaces {
+				continue
+			}
+			return out, changesTooFast(id)
 		}
 		out.Canceled = append(out.Canceled, parts.Canceled...)
 		undecided = setOf(parts.TooLate)
@@ -90,6 +97,9 @@ func (c *Cancellation) decided(r Record, undecided map[string]bool) {
 }
 
 func (c *Cancellation) decide(id string, ended notice.Status) {
+	if slices.Contains(c.Canceled, id) || slices.Contains(c.TooLate, id) {
+		return
+	}
 	if ended == notice.StatusCanceled {
 		c.Canceled = append(c.Canceled, id)
 		return
@@ -100,32 +110,45 @@ func (c *Cancellation) decide(id string, ended notice.Status) {
 // cancel ends what nobody holds of a notification. TooLate is what somebody
 // does.
 func (q *Queue) cancel(ctx context.Context, r Record, why string) (Cancellation, error) {
-	var out Cancellation
 	for range cancelRaces {
-		parts := r.openParts()
-		if len(parts) == 0 {
-			return out, nil
-		}
-		c, err := q.cancelCall(r, parts, why)
-		if err != nil {
+		out, current, err := q.cancelAsRead(ctx, r, why)
+		if current || err != nil {
 			return out, err
-		}
-		if err := q.run(ctx, c); err != nil {
-			return out, err
-		}
-		answers, err := c.reply.Int64Slice()
-		if err != nil {
-			return out, unavailable(err)
-		}
-		if len(answers) == len(parts) {
-			out.take(parts, answers)
-			return out, nil
 		}
 		if r, err = q.Record(ctx, r.Tenant, r.ID); err != nil {
 			return out, err
 		}
 	}
-	return out, fmt.Errorf("%w: the record of %s changes too fast to be canceled", ErrUnavailable, r.ID)
+	return Cancellation{}, changesTooFast(r.ID)
+}
+
+// cancelAsRead is cancel by a record that was read before; not current, and
+// nothing done, when it has changed since.
+func (q *Queue) cancelAsRead(ctx context.Context, r Record, why string) (out Cancellation, current bool, err error) {
+	parts := r.openParts()
+	if len(parts) == 0 {
+		return out, true, nil
+	}
+	c, err := q.cancelCall(r, parts, why)
+	if err != nil {
+		return out, false, err
+	}
+	if err := q.run(ctx, c); err != nil {
+		return out, false, err
+	}
+	answers, err := c.reply.Int64Slice()
+	if err != nil {
+		return out, false, unavailable(err)
+	}
+	if len(answers) != len(parts) {
+		return out, false, nil
+	}
+	out.take(parts, answers)
+	return out, true, nil
+}
+
+func changesTooFast(id string) error {
+	return fmt.Errorf("%w: the record of %s changes too fast to be canceled", ErrUnavailable, id)
 }
 
 // The answers of cancel.lua.
