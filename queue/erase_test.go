@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -119,7 +120,8 @@ func TestErasingLosesNoLineThatIsAppendedMeanwhile(t *testing.T) {
 		}
 	})
 	for range 20 {
-		if err := w.Erase(t.Context(), "acme", "ada"); err != nil {
+		// A record that changes all the time is left for the next look.
+		if err := w.Erase(t.Context(), "acme", "ada"); err != nil && !errors.Is(err, queue.ErrUnavailable) {
 			t.Fatal(err)
 		}
 		w.rdb.SetRange(t.Context(), key, 0, "000") // the head names nobody any more: appended lines are what is looked for
