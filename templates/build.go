@@ -88,6 +88,7 @@ func (c *compiler) template(src *templateSource) *Template {
 		defaultLocale: c.settings.defaultLocale, groups: map[notice.Medium]map[string]*group{},
 	}
 	b.out.contract.schema = compileSchema(b.settings, c.faults)
+	b.out.Schema = schemaText(b.settings.schema)
 	b.parse()
 	for _, m := range notice.Media() {
 		b.medium(m)

@@ -32,6 +32,9 @@ type Template struct {
 	Lane      notice.Lane   // of a notification that names no priority
 	ExpiresIn time.Duration // of a notification that names no expires_at; 0 is never
 	Samples   []Sample      // "default" first, then by name
+	// Schema is the JSON Schema of the data, its members in the order in which
+	// they were written; nil without one.
+	Schema jsontext.Value
 
 	channels      []notice.Medium
 	defaultLocale string
