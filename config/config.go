@@ -17,6 +17,7 @@ type Config struct {
 	Ingest    Ingest    `yaml:"ingest" doc:"the HTTP API"`
 	Admin     Admin     `yaml:"admin" doc:"health, metrics and profiles"`
 	Auth      Auth      `yaml:"auth" doc:"API keys"`
+	Tenants   []Tenant  `yaml:"tenants" doc:"weights and rates; a tenant that is not listed has weight 1 and no rate"`
 	Templates Templates `yaml:"templates" doc:"the catalogue and its cache"`
 	Throttle  Throttle  `yaml:"throttle" doc:"what a recipient is spared"`
 	Channels  Channels  `yaml:"channels" doc:"one section a channel; a channel without its section is off"`

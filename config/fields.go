@@ -92,7 +92,7 @@ const (
 // that may be absent.
 func shapeOf(t reflect.Type) shape {
 	switch {
-	case t == reflect.TypeFor[Secret](), t == reflect.TypeFor[URL](), t == reflect.TypeFor[Rate]():
+	case t == reflect.TypeFor[Secret](), t == reflect.TypeFor[URL](), t == reflect.TypeFor[Rate](), t == reflect.TypeFor[Bound]():
 		return shapeText
 	case t.Kind() == reflect.Slice:
 		return shapeList

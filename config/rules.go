@@ -22,6 +22,7 @@ func (c *Config) Validate() Faults {
 	c.Queue.check(r, &c.Channels)
 	c.checkListeners(r)
 	c.Auth.check(r, c.Ingest.Listen)
+	checkTenants(r, c.Tenants)
 	c.Throttle.check(r)
 	c.Channels.check(r)
 	c.Feedback.check(r)

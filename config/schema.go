@@ -165,6 +165,7 @@ func textSchema(t reflect.Type, f field) *schema {
 const (
 	durationPattern = `(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+|[0-9]+d`
 	sizePattern     = `[0-9]+ ?(B|KiB|MiB|GiB|KB|MB|GB)?`
+	sharePattern    = `([1-9][0-9]?|100)%`
 	ratePattern     = `[1-9][0-9]* ?/ ?(ns|us|µs|ms|s|m|h|d|` + durationPattern + `)`
 )
 
@@ -176,6 +177,8 @@ func scalarSchema(t reflect.Type, f field) *schema {
 		return &schema{AnyOf: []*schema{{Type: "string", Pattern: "^(" + sizePattern + ")$"}, {Type: "integer", Minimum: new(int64(0))}}}
 	case t == reflect.TypeFor[Rate]():
 		return &schema{Type: "string", Pattern: "^(" + ratePattern + ")?$"}
+	case t == reflect.TypeFor[Bound]():
+		return &schema{AnyOf: []*schema{{Type: "string", Pattern: "^(" + sharePattern + "|" + sizePattern + ")?$"}, {Type: "integer", Minimum: new(int64(1))}}}
 	case t.Kind() == reflect.Bool:
 		return &schema{Type: "boolean"}
 	case t.Kind() == reflect.Int:

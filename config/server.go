@@ -4,9 +4,10 @@ import "fmt"
 
 // Ingest is the HTTP API.
 type Ingest struct {
-	Listen   string `yaml:"listen" doc:"host:port; an empty host is every interface, port 0 any free one" default:"127.0.0.1:8080" required:"true" want:"host:port, as 127.0.0.1:8080"`
-	MaxBody  Size   `yaml:"max_body" doc:"the largest request body; over it 413" default:"1MiB" min:"1KiB" max:"64MiB"`
-	MaxBatch int    `yaml:"max_batch" doc:"the most notifications in one batch" default:"1000" min:"1" max:"100000"`
+	Listen    string `yaml:"listen" doc:"host:port; an empty host is every interface, port 0 any free one" default:"127.0.0.1:8080" required:"true" want:"host:port, as 127.0.0.1:8080"`
+	MaxBody   Size   `yaml:"max_body" doc:"the largest request body; over it 413" default:"1MiB" min:"1KiB" max:"64MiB"`
+	MaxBatch  int    `yaml:"max_batch" doc:"the most notifications in one batch" default:"1000" min:"1" max:"100000"`
+	MaxInHand Size   `yaml:"max_in_hand" doc:"the memory that all requests under way may take together, about 16KiB and four times the body each; past it 503 with Retry-After" default:"256MiB" min:"16MiB" max:"64GiB"`
 	// AccessLog is for ingest alone; what fails for our own fault is logged anyhow.
 	AccessLog bool `yaml:"access_log" doc:"logs one line for each call: its id, pattern, tenant, status, size and time, and nothing that is personal" default:"false"`
 }
@@ -62,7 +63,7 @@ type Key struct {
 	Tenant string  `yaml:"tenant" doc:"whose key it is: letters, digits, dots, dashes and underscores" required:"true" pattern:"^[A-Za-z0-9._-]{1,64}$" want:"1 to 64 letters, digits, dots, dashes and underscores"`
 	Key    Secret  `yaml:"key" doc:"the key itself, at least 16 bytes" required:"true" want:"at least 16 bytes that nobody guesses, as openssl rand -hex 32 prints"`
 	Scopes []Scope `yaml:"scopes" doc:"send, read, admin, feedback; all of them when empty" enum:"send,read,admin,feedback"`
-	Rate   Rate    `yaml:"rate" doc:"requests the key may make, as 500/s; no limit when empty"`
+	Rate   Rate    `yaml:"rate" doc:"calls that the key may make over every ingest process, as 500/s; a batch counts as its items; no limit when empty"`
 }
 
 // minKey is the fewest bytes of an API key: 128 bits.

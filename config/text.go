@@ -31,6 +31,8 @@ func textKind(t reflect.Type) string {
 		return "a size, as 64KiB"
 	case reflect.TypeFor[Rate]():
 		return "a rate, as 100/s"
+	case reflect.TypeFor[Bound]():
+		return "a share, as 70%, or a size, as 2GiB"
 	case reflect.TypeFor[bool]():
 		return "true or false"
 	case reflect.TypeFor[int]():
@@ -53,6 +55,8 @@ func setText(v reflect.Value, text string) (wrong string) {
 		return setParsed(p, text, ParseSize, sizeForm)
 	case *Rate:
 		return setRate(p, text)
+	case *Bound:
+		return setBound(p, text)
 	case *bool:
 		*p, ok = text == "true", text == "true" || text == "false"
 		return wrongUnless(ok, "is not true or false")
@@ -83,6 +87,15 @@ func setRate(p *Rate, text string) (wrong string) {
 		return ""
 	}
 	return setParsed(p, text, ParseRate, rateForm)
+}
+
+// setBound sets p, where empty text is no bound.
+func setBound(p *Bound, text string) (wrong string) {
+	if text == "" {
+		*p = Bound{}
+		return ""
+	}
+	return setParsed(p, text, ParseBound, boundForm)
 }
 
 func wrongUnless(ok bool, wrong string) string {

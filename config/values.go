@@ -65,6 +65,7 @@ const (
 	durationForm = "is no duration: write it as 15s, 2m, 24h or 7d"
 	sizeForm     = "is no size: write it as 512, 64KiB, 1MiB or 2GB"
 	rateForm     = "is no rate: write it as 100/s, 10/1m or 3/24h"
+	boundForm    = "is neither a share nor a size: write it as 70% or 2GiB"
 )
 
 // Duration is a time.Duration written as 15s, 2m, 24h or 7d.
@@ -180,3 +181,52 @@ func (r Rate) String() string {
 
 // MarshalText is String.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// Bound is an amount of memory, written as a share of what there is, 70%, or as
+// a size, 2GiB. The zero Bound is none.
+type Bound struct {
+	Percent int  // 1 to 100; 0: Bytes says it
+	Bytes   Size // 0: Percent says it
+}
+
+// ParseBound reads a Bound.
+func ParseBound(s string) (Bound, error) {
+	if percent, ok := strings.CutSuffix(s, "%"); ok {
+		n, err := strconv.Atoi(percent)
+		if err != nil || n < 1 || n > 100 {
+			return Bound{}, fmt.Errorf("%q %s", s, boundForm)
+		}
+		return Bound{Percent: n}, nil
+	}
+	size, err := ParseSize(s)
+	if err != nil || size == 0 {
+		return Bound{}, fmt.Errorf("%q %s", s, boundForm)
+	}
+	return Bound{Bytes: size}, nil
+}
+
+// IsZero reports whether b is no bound.
+func (b Bound) IsZero() bool { return b == Bound{} }
+
+// Of is the bound in bytes where there are so many; 0 for none, which a share
+// of nothing is too.
+func (b Bound) Of(total int64) int64 {
+	if b.Percent > 0 {
+		return total / 100 * int64(b.Percent)
+	}
+	return int64(b.Bytes)
+}
+
+// String is the spelling that ParseBound reads back; empty for none.
+func (b Bound) String() string {
+	switch {
+	case b.Percent > 0:
+		return strconv.Itoa(b.Percent) + "%"
+	case b.Bytes > 0:
+		return b.Bytes.String()
+	}
+	return ""
+}
+
+// MarshalText is String.
+func (b Bound) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
