@@ -42,10 +42,10 @@ require (
 )
 
 require (
-	github.com/andybalholm/cascadia v1.3.5 // indirect
-	github.com/bojanz/currency v1.4.2 // indirect
+	github.com/andybalholm/cascadia v1.3.5
+	github.com/bojanz/currency v1.4.2
 	github.com/cockroachdb/apd/v3 v3.2.1 // indirect
-	github.com/tdewolff/parse/v2 v2.8.20 // indirect
+	github.com/tdewolff/parse/v2 v2.8.20
 )
 
 require (
