@@ -73,34 +73,38 @@ type builder struct {
 	settings settings
 	modules  map[string]*module // by path; nil for a part at fault
 	used     map[string]string  // path → text of everything that goes into the version
+	faults   *Faults            // the template's own
 	out      *Template
 }
 
-func (c *compiler) template(src *templateSource) *Template {
+// template makes one template. It changes nothing that others see, so that
+// many are made at once.
+func (c *compiler) template(src *templateSource) *builder {
 	file := path.Join(src.name, "template.yaml")
-	b := builder{
-		compiler: c, src: src, modules: map[string]*module{},
-		settings: parseSettings(file, src.settings, c.settings.defaults, c.faults),
+	faults := &Faults{}
+	b := &builder{
+		compiler: c, src: src, modules: map[string]*module{}, faults: faults,
+		settings: parseSettings(file, src.settings, c.settings.defaults, faults),
 		used:     map[string]string{file: src.settings, catalogueFile: c.src.catalogue},
 	}
 	b.out = &Template{
 		Name: src.name, Category: b.settings.category, Lane: b.settings.lane, ExpiresIn: b.settings.expiresIn,
 		defaultLocale: c.settings.defaultLocale, groups: map[notice.Medium]map[string]*group{},
 	}
-	b.out.contract.schema = compileSchema(b.settings, c.faults)
+	b.out.contract.schema = compileSchema(b.settings, b.faults)
 	b.out.Schema = schemaText(b.settings.schema)
 	b.parse()
 	for _, m := range notice.Media() {
 		b.medium(m)
 	}
 	b.out.channels = b.channels(file)
-	b.out.contract.check(c.faults)
+	b.out.contract.check(b.faults)
 	b.out.contract.seen = nil
 	b.out.glance = newGlance(&b.out.contract)
 	b.out.optional = b.out.contract.optional()
 	b.out.Samples = b.samples()
 	b.out.Version = b.version()
-	return b.out
+	return b
 }
 
 // parse parses every part once, whatever number of locales uses it.
@@ -217,11 +221,11 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 	ext := path.Ext(m.main.ParseName)
 	l := link(*m, b.layout(p, ext), b.partials[ext])
 	texts := newTranslator(b.messages, locale, b.out.defaultLocale)
-	before := len(*b.faults)
+	before := b.faults.errors()
 	w := walker{part: l, texts: texts, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
 	w.run()
 	b.depend(l, w)
-	if len(*b.faults) > before {
+	if b.faults.errors() > before {
 		return nil, w.translated
 	}
 	compiled, err := l.compile(w.called, functions(texts, b.zones))

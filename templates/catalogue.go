@@ -21,6 +21,8 @@ type Catalogue struct {
 	defaultLocale string
 	templates     map[string]*Template
 	past          map[string][]*Template // earlier versions, newest first; see Store
+	findings      Faults                 // of Load, which refuse nothing by themselves
+	texts         map[string]string      // path → source, for the places that Examine names
 	renderers     renderers
 }
 
@@ -59,6 +61,7 @@ type group struct {
 
 // Load reads, checks and compiles a catalogue. When anything in it is wrong
 // the error is Faults with everything that is, and no catalogue comes back.
+// What is only a warning comes with Examine.
 func Load(fsys fs.FS) (*Catalogue, error) {
 	var faults Faults
 	src, err := readSources(fsys, &faults)
@@ -66,13 +69,19 @@ func Load(fsys fs.FS) (*Catalogue, error) {
 		return nil, err
 	}
 	c := newCompiler(src, &faults)
-	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: map[string]*Template{}}
-	for _, name := range keys(src.templates) {
-		catalogue.templates[name] = c.template(src.templates[name])
+	names := keys(src.templates)
+	built := make([]*builder, len(names))
+	each(len(names), func(i int) { built[i] = c.template(src.templates[names[i]]) })
+	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: make(map[string]*Template, len(names)), texts: src.texts()}
+	for i, b := range built {
+		catalogue.templates[names[i]] = b.out
+		faults = append(faults, *b.faults...)
 	}
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
+	c.lint(built, &faults)
+	catalogue.findings = faults
 	return catalogue, nil
 }
 

@@ -3,8 +3,13 @@ package templates
 import (
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/carillonhq/carillon/notice"
 )
@@ -24,18 +29,22 @@ type Case struct {
 // person, id and time, so that the same catalogue gives the same bytes. A
 // template without samples gives no case, unless it needs no data at all.
 func (c *Catalogue) Cases() []Case {
+	names := c.Names()
+	cases := make([][]Case, len(names))
+	each(len(names), func(i int) { cases[i] = c.cases(c.templates[names[i]]) })
+	return slices.Concat(cases...)
+}
+
+func (c *Catalogue) cases(t *Template) []Case {
 	var cases []Case
-	for _, name := range c.Names() {
-		t := c.templates[name]
-		for _, m := range t.channels {
-			for _, locale := range t.mediumLocales(m) {
-				for _, s := range t.trials() {
-					k := Case{Template: name, Medium: m, Locale: locale, Sample: s.Name}
-					req := SampleRequest(t, m, locale)
-					req.Data = s.Data
-					k.Rendering, k.Err = c.Render(req)
-					cases = append(cases, k)
-				}
+	for _, m := range t.channels {
+		for _, locale := range t.mediumLocales(m) {
+			for _, s := range t.trials() {
+				k := Case{Template: t.Name, Medium: m, Locale: locale, Sample: s.Name}
+				req := SampleRequest(t, m, locale)
+				req.Data = s.Data
+				k.Rendering, k.Err = c.Render(req)
+				cases = append(cases, k)
 			}
 		}
 	}
@@ -70,26 +79,145 @@ func (t *Template) mediumLocales(m notice.Medium) []string {
 	return []string{t.defaultLocale}
 }
 
-// Check renders every case and returns what fails or comes out blank; nil
-// when nothing does.
-func (c *Catalogue) Check() error {
-	var faults Faults
-	for _, k := range c.Cases() {
-		where := " (sample " + k.Sample + ", locale " + k.Locale + ")"
-		file := path.Join(k.Template, k.Locale)
-		var fault Fault
-		switch {
-		case errors.As(k.Err, &fault):
-			fault.Line, fault.Column = max(fault.Line, 1), max(fault.Column, 1)
-			fault.What += where
-			faults = append(faults, fault)
-		case k.Err != nil:
-			faults.add(position{file, 1, 1}, "%v%s", k.Err, where)
-		case blank(k.Content):
-			faults.add(position{path.Join(file, blankPart(k.Content)), 1, 1}, "comes out blank%s", where)
+// Check renders every case and returns what fails, comes out blank or is
+// broken HTML, with the warnings there are; nil when there are only those.
+func (c *Catalogue) Check() error { return c.Examine().Err() }
+
+// Examine is everything that can be said of a catalogue that loads, by place:
+// the warnings of loading it, and what the renderings of its samples show.
+func (c *Catalogue) Examine() Faults {
+	names := c.Names()
+	found := make([]Faults, len(names))
+	each(len(names), func(i int) {
+		t := c.templates[names[i]]
+		e := examination{catalogue: c, template: t, faults: &found[i], htmlSeen: map[string]bool{}}
+		for _, k := range c.cases(t) {
+			e.examine(k)
+		}
+	})
+	return append(slices.Concat(found...), c.findings...).sorted()
+}
+
+// examination looks at the renderings of one template.
+type examination struct {
+	catalogue *Catalogue
+	template  *Template
+	faults    *Faults
+	htmlSeen  map[string]bool // HTML that was looked at, so that equal renderings cost one look
+}
+
+func (e *examination) examine(k Case) {
+	where := " (sample " + k.Sample + ", locale " + k.Locale + ")"
+	file := path.Join(k.Template, k.Locale)
+	var fault Fault
+	switch {
+	case errors.As(k.Err, &fault):
+		fault.Line, fault.Column = max(fault.Line, 1), max(fault.Column, 1)
+		fault.What += where
+		*e.faults = append(*e.faults, fault)
+	case k.Err != nil:
+		e.faults.add(position{file, 1, 1}, "%v%s", k.Err, where)
+	case blank(k.Content):
+		e.faults.add(position{path.Join(file, blankPart(k.Content)), 1, 1}, "comes out blank%s", where)
+	default:
+		e.content(k, where)
+	}
+}
+
+// content warns of what a rendering shows though nothing failed.
+func (e *examination) content(k Case, where string) {
+	g, ok := lookupLocale(e.template.groups[k.Medium], k.Locale, e.template.defaultLocale)
+	if !ok {
+		return
+	}
+	if mail := k.Content.Email; mail != nil {
+		e.mail(k, mail, g, where)
+	}
+	if push := k.Content.Push; push != nil {
+		e.push(push, g, where)
+	}
+}
+
+// The bounds that a rendering is held to.
+const (
+	maxSubject = 78        // characters; RFC 5322 §2.1.1, and most readers show fewer
+	maxMail    = 102 << 10 // bytes of HTML; Gmail hides the rest behind a link
+	maxPush    = 4096      // bytes; APNs' and FCM's payload
+)
+
+func (e *examination) mail(k Case, mail *notice.EmailContent, g *group, where string) {
+	if n := utf8.RuneCountInString(mail.Subject); n > maxSubject {
+		e.faults.warn(g.start(partSubject), "the subject has %d characters, and readers show at most %d: shorten it%s", n, maxSubject, where)
+	}
+	if n := len(mail.HTML); n > maxMail {
+		e.faults.warn(g.start(partHTML), "the mail has %d bytes of HTML, and Gmail hides what is beyond %d: shorten it%s", n, maxMail, where)
+	}
+	if mail.HTML != "" && !e.htmlSeen[mail.HTML] {
+		e.htmlSeen[mail.HTML] = true
+		e.html(k, g)
+	}
+}
+
+// html executes the HTML part again, to know the source of what comes out.
+func (e *examination) html(k Case, g *group) {
+	traced := newTrace(g.parts[partHTML], e.catalogue.texts)
+	if traced == nil {
+		return
+	}
+	r := e.catalogue.renderers.get()
+	defer e.catalogue.renderers.put(r)
+	req := SampleRequest(e.template, k.Medium, k.Locale)
+	req.Data = e.template.sample(k.Sample)
+	req.UnsubscribeURL = "https://notify.example/u/sample" // a preview has none, and every mail that is sent has
+	if r.prepare(e.template, req) != nil || traced.engine.Execute(traced, r.root) != nil {
+		return // the first execution has said why
+	}
+	m := markup{text: traced.String(), whole: true, faults: e.faults, isValue: traced.hasValue, at: func(offset int) position {
+		if at, ok := traced.at(offset); ok {
+			return at
+		}
+		return g.start(partHTML)
+	}}
+	m.check()
+}
+
+func (t *Template) sample(name string) jsontext.Value {
+	for _, s := range t.Samples {
+		if s.Name == name {
+			return s.Data
 		}
 	}
-	return faults.Err()
+	return nil
+}
+
+// push measures a push in the two shapes that providers bound: APNs' payload,
+// and FCM's title, body and data together. A body that is too long is cut when
+// it is sent; the rest cannot be.
+func (e *examination) push(push *notice.PushContent, g *group, where string) {
+	payload, err := json.Marshal(map[string]any{
+		"aps":  map[string]any{"alert": map[string]string{"title": push.Title, "body": push.Body}},
+		"data": push.Data,
+	})
+	if err != nil {
+		return
+	}
+	size := max(len(payload), len(push.Title)+len(push.Body)+len(push.Data))
+	switch rest := size - len(push.Body); {
+	case rest > maxPush:
+		e.faults.add(g.start(partPushData, partTitle), "the push has %d bytes without its body, and APNs and FCM take %d: shorten it%s", rest, maxPush, where)
+	case size > maxPush:
+		e.faults.warn(g.start(partBody), "the push has %d bytes, and APNs and FCM take %d, so its body is cut: shorten it%s", size, maxPush, where)
+	}
+}
+
+// start is the beginning of the first of the parts that the group has.
+func (g *group) start(parts ...part) position {
+	for _, p := range parts {
+		if g.parts[p] != nil {
+			return position{g.parts[p].file, 1, 1}
+		}
+	}
+	return position{g.locale, 1, 1}
 }
 
 func blank(c notice.Content) bool { return blankPart(c) != "" }

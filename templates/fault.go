@@ -9,21 +9,39 @@ import (
 	"strings"
 )
 
+// Severity says what a fault does to the catalogue.
+type Severity string
+
+// The severities. The empty one is SeverityError.
+const (
+	SeverityError   Severity = "error"   // some rendering fails or misleads: the catalogue is refused
+	SeverityWarning Severity = "warning" // it renders, but not as well as it could
+)
+
 // Fault is one thing wrong with a catalogue: where, what, and the mend.
 type Fault struct {
-	File   string `json:"file"`   // relative to the catalogue's folder, with slashes
-	Line   int    `json:"line"`   // from 1
-	Column int    `json:"column"` // in bytes, from 1
-	What   string `json:"what"`
+	File     string   `json:"file"`   // relative to the catalogue's folder, with slashes
+	Line     int      `json:"line"`   // from 1
+	Column   int      `json:"column"` // in bytes, from 1
+	What     string   `json:"what"`
+	Severity Severity `json:"severity"`
 }
 
 // Error is the fault as compilers print them, so that editors find the place.
 func (f Fault) Error() string {
-	return fmt.Sprintf("%s:%d:%d: %s", f.File, max(f.Line, 1), max(f.Column, 1), f.What)
+	what := f.What
+	if f.Severity == SeverityWarning {
+		what = "warning: " + what
+	}
+	return f.place() + what
+}
+
+func (f Fault) place() string {
+	return fmt.Sprintf("%s:%d:%d: ", f.File, max(f.Line, 1), max(f.Column, 1))
 }
 
 // Faults is everything wrong with a catalogue at once, as an error; sorted by
-// place and without repetitions.
+// place and without repetitions. Warnings may be among them.
 type Faults []Fault
 
 // Error lists the faults, one a line.
@@ -35,20 +53,45 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err is f as an error, nil when there is no fault. A partial that is used
-// twice is at fault once.
+// Err is f as an error, with its warnings; nil when there is nothing worse than
+// a warning.
 func (f Faults) Err() error {
-	if len(f) == 0 {
+	if f.errors() == 0 {
 		return nil
 	}
-	slices.SortFunc(f, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.What, b.What))
+	return f.sorted()
+}
+
+// errors counts what is worse than a warning.
+func (f Faults) errors() int {
+	n := 0
+	for _, fault := range f {
+		if fault.Severity != SeverityWarning {
+			n++
+		}
+	}
+	return n
+}
+
+// sorted is f by place. A partial that is used twice is at fault once.
+func (f Faults) sorted() Faults {
+	all := slices.Clone(f)
+	for i := range all {
+		all[i].Severity = cmp.Or(all[i].Severity, SeverityError)
+	}
+	slices.SortFunc(all, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.What, b.What),
+			cmp.Compare(a.Severity, b.Severity))
 	})
-	return slices.Compact(f)
+	return slices.Compact(all)
 }
 
 func (f *Faults) add(at position, format string, args ...any) {
-	*f = append(*f, Fault{File: at.file, Line: at.line, Column: at.column, What: fmt.Sprintf(format, args...)})
+	*f = append(*f, Fault{at.file, at.line, at.column, fmt.Sprintf(format, args...), SeverityError})
+}
+
+func (f *Faults) warn(at position, format string, args ...any) {
+	*f = append(*f, Fault{at.file, at.line, at.column, fmt.Sprintf(format, args...), SeverityWarning})
 }
 
 // position is a place in a source file; line and column count from 1.

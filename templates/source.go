@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -226,4 +227,21 @@ func (r reader) locale(t *templateSource, folder string) {
 		parts[part(i)] = sourceFile{file, r.text(file)}
 	}
 	t.locales[locale] = parts
+}
+
+// texts are all the files that hold templates, by path.
+func (s *sources) texts() map[string]string {
+	all := maps.Clone(s.layouts)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, s.partials)
+	for _, t := range s.templates {
+		for _, parts := range t.locales {
+			for _, f := range parts {
+				all[f.path] = f.text
+			}
+		}
+	}
+	return all
 }

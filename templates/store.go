@@ -22,6 +22,9 @@ const (
 	// settle is how long a folder must be quiet before it is read again: an
 	// editor or a checkout writes several files.
 	settle = 100 * time.Millisecond
+	// maxLoggedWarnings bounds what one loading says of warnings; `carillon
+	// preview check` lists them all.
+	maxLoggedWarnings = 20
 )
 
 // Store holds the current catalogue of a folder and follows the folder's
@@ -43,7 +46,7 @@ type Store struct {
 // OpenStore loads the catalogue in dir and starts to follow it. Close ends
 // that.
 func OpenStore(dir string, log *slog.Logger) (*Store, error) {
-	catalogue, err := loadChecked(dir)
+	catalogue, err := loadChecked(dir, log)
 	if err != nil {
 		return nil, err
 	}
@@ -109,14 +112,18 @@ func LoadDir(dir string) (*Catalogue, error) {
 	return c, err
 }
 
-// loadChecked is LoadDir with every sample rendered.
-func loadChecked(dir string) (*Catalogue, error) {
+// loadChecked is LoadDir with every sample rendered. Warnings are logged.
+func loadChecked(dir string, log *slog.Logger) (*Catalogue, error) {
 	c, err := LoadDir(dir)
-	if err == nil {
-		err = c.Check()
-	}
 	if err != nil {
 		return nil, err
+	}
+	faults := c.Examine()
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	for _, f := range faults[:min(len(faults), maxLoggedWarnings)] {
+		log.Warn("catalogue could be better", "dir", dir, "warnings", len(faults), "warning", f.place()+f.What)
 	}
 	return c, nil
 }
@@ -125,7 +132,7 @@ func loadChecked(dir string) (*Catalogue, error) {
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next, err := loadChecked(s.dir)
+	next, err := loadChecked(s.dir, s.log)
 	s.failure = err
 	if err != nil {
 		s.refuse(err)
