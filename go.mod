@@ -41,6 +41,8 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
+require github.com/maypok86/otter/v2 v2.4.0 // indirect
+
 require (
 	github.com/andybalholm/cascadia v1.3.5
 	github.com/bojanz/currency v1.4.2
