@@ -64,8 +64,8 @@ func (c *Feedback) check(r *rules) {
 	if c.Tenant != "" && !tenantPattern.MatchString(c.Tenant) {
 		r.fault("feedback.tenant", c.Tenant, "is no tenant: 1 to 64 letters, digits, dots, dashes and underscores")
 	}
-	if c.SoftBounces.Count > maxCapCount {
-		r.fault("feedback.soft_bounces", c.SoftBounces.String(), fmt.Sprintf("is too large: want at most %d", maxCapCount))
+	if c.SoftBounces.Count > MaxCapCount {
+		r.fault("feedback.soft_bounces", c.SoftBounces.String(), fmt.Sprintf("is too large: want at most %d", MaxCapCount))
 	}
 	if _, _, wrong := listenHost(c.Bounces.Listen); wrong != "" && c.Bounces.Listen != "" {
 		r.fault("feedback.bounces.listen", c.Bounces.Listen, wrong)

@@ -190,7 +190,8 @@ func (l *loader) complete(cfg *Config) {
 		}
 	}
 	for i := range cfg.Throttle.PerUser {
-		cfg.Throttle.PerUser[i].setName()
+		c := &cfg.Throttle.PerUser[i]
+		c.Name = c.Called()
 	}
 }
 

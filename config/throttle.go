@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,10 +24,13 @@ type Throttle struct {
 
 // Cap is one limit on what one recipient gets.
 type Cap struct {
-	Name     string `yaml:"name" doc:"the rule's name in records; made of the other fields when empty"`
+	Name     string `yaml:"name" doc:"the rule's name in records, under which its counts survive a change of the rest; made of the other fields when empty"`
+	Tenant   string `yaml:"tenant" doc:"whose notifications it counts; * for everybody's" default:"\"*\"" pattern:"^([A-Za-z0-9._-]{1,64}|\\*)$" want:"a tenant, or * for any"`
 	Category string `yaml:"category" doc:"the category it counts; * for any" default:"\"*\"" required:"true" want:"a category, or * for any"`
 	Channel  string `yaml:"channel" doc:"email, push or webhook; * for any" default:"\"*\"" enum:"*,email,push,webhook"`
+	Lane     string `yaml:"lane" doc:"the priority it counts; * for any but critical, which no rule counts that does not name it" default:"\"*\"" enum:"*,critical,normal,bulk"`
 	Limit    Rate   `yaml:"limit" doc:"how many in which sliding window, as 3/24h" required:"true" want:"how many in which time, as 3/24h"`
+	Burst    Rate   `yaml:"burst" doc:"how many of them in a shorter window, as 2/10m"`
 	Over     Over   `yaml:"over" doc:"drop or defer" default:"defer" enum:"drop,defer"`
 }
 
@@ -38,17 +43,19 @@ type QuietHours struct {
 
 // What a cap may count: it keeps the time of each delivery in its window.
 const (
-	maxCapCount  = 1000
-	maxCapWindow = 31 * 24 * time.Hour
+	MaxCapCount  = 1000                // deliveries
+	MaxCapWindow = 31 * 24 * time.Hour // in which they are counted
 )
 
-func (c *Throttle) check(r *rules) {
+func (c *Throttle) check(r *rules, keys []Key) {
 	first := map[string]int{}
 	for i := range c.PerUser {
-		c.PerUser[i].check(r, fmt.Sprintf("throttle.per_user[%d]", i))
-		name := c.PerUser[i].Name
-		if j, taken := first[name]; taken && name != "" {
-			r.fault(fmt.Sprintf("throttle.per_user[%d].name", i), name, fmt.Sprintf("is throttle.per_user[%d]'s name too: give each rule a name of its own", j))
+		at := fmt.Sprintf("throttle.per_user[%d]", i)
+		c.PerUser[i].check(r, at)
+		c.PerUser[i].checkTenant(r, at, keys)
+		name := c.PerUser[i].Called()
+		if j, taken := first[name]; taken {
+			r.fault(at+".name", name, fmt.Sprintf("is throttle.per_user[%d]'s name too: give each rule a name of its own", j))
 			continue
 		}
 		first[name] = i
@@ -59,15 +66,57 @@ func (c *Throttle) check(r *rules) {
 }
 
 func (c *Cap) check(r *rules, at string) {
-	if c.Limit.Count > maxCapCount || c.Limit.Per > maxCapWindow {
-		r.fault(at+".limit", c.Limit.String(), fmt.Sprintf("is too large: want at most %d in at most 31d", maxCapCount))
+	if c.Limit.Count > MaxCapCount || c.Limit.Per > MaxCapWindow {
+		r.fault(at+".limit", c.Limit.String(), fmt.Sprintf("is too large: want at most %d in at most 31d", MaxCapCount))
+	}
+	if !c.Limit.IsZero() && c.Limit.Per < time.Millisecond {
+		r.fault(at+".limit", c.Limit.String(), "is too fine: want a window of at least 1ms")
+	}
+	if c.Burst.IsZero() {
+		return
+	}
+	switch limit := c.Limit.String(); {
+	case c.Burst.Per < time.Millisecond:
+		r.fault(at+".burst", c.Burst.String(), "is too fine: want a window of at least 1ms")
+	case c.Burst.Per >= c.Limit.Per:
+		r.fault(at+".burst", c.Burst.String(), "has no shorter window than the limit "+limit+": shorten it, or make it a rule of its own")
+	case c.Burst.Count >= c.Limit.Count:
+		r.fault(at+".burst", c.Burst.String(), "bounds nothing that the limit "+limit+" does not: want fewer, or delete it")
 	}
 }
 
-// setName names the cap after what it does, as "marketing/*:3/24h", when it
-// has no name.
-func (c *Cap) setName() {
-	if c.Name == "" {
-		c.Name = c.Category + "/" + c.Channel + ":" + c.Limit.String()
+// checkTenant finds a tenant that nobody can be. Where there are no keys, as in
+// a consumer's own file, any may be.
+func (c *Cap) checkTenant(r *rules, at string, keys []Key) {
+	if c.Tenant == "" || c.Tenant == "*" || len(keys) == 0 {
+		return
 	}
+	var known []string
+	for _, k := range keys {
+		known = append(known, k.Tenant)
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	if !slices.Contains(known, c.Tenant) {
+		r.fault(at+".tenant", c.Tenant, notOneOf(c.Tenant, append(known, "*"))+" (a tenant is known by its key in auth.keys)")
+	}
+}
+
+// Called is the cap's name, or where it has none what it does, as
+// "marketing/*:3/24h" or "*/push:20/24h,burst:2/10m,tenant:acme,lane:bulk".
+func (c *Cap) Called() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	name := cmp.Or(c.Category, "*") + "/" + cmp.Or(c.Channel, "*") + ":" + c.Limit.String()
+	if !c.Burst.IsZero() {
+		name += ",burst:" + c.Burst.String()
+	}
+	if c.Tenant != "" && c.Tenant != "*" {
+		name += ",tenant:" + c.Tenant
+	}
+	if c.Lane != "" && c.Lane != "*" {
+		name += ",lane:" + c.Lane
+	}
+	return name
 }

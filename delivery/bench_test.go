@@ -47,7 +47,7 @@ func (c *counter) Send(context.Context, channels.Message) channels.Result {
 // sending it: b.N are queued, then planned, rendered and settled. It reports
 // the processor time that this process and a real redis-server spend on each.
 func BenchmarkDrain(b *testing.B) {
-	for _, caps := range []int{0, 1} {
+	for _, caps := range []int{0, 1, 3} {
 		b.Run(strconv.Itoa(caps)+" caps", func(b *testing.B) { benchmarkDrain(b, caps) })
 	}
 }
@@ -102,8 +102,8 @@ func benchOptions(b *testing.B, q *queue.Queue, rdb *redis.Client, sink *counter
 	}
 	b.Cleanup(func() { catalogue.Close() })
 	var rules []config.Cap
-	for range caps {
-		rules = append(rules, config.Cap{Category: "*", Channel: "*", Limit: config.Rate{Count: 100, Per: 24 * time.Hour}, Over: config.OverDefer})
+	for i := range caps {
+		rules = append(rules, config.Cap{Name: "rule " + strconv.Itoa(i), Category: "*", Channel: "*", Limit: config.Rate{Count: 100, Per: 24 * time.Hour}, Over: config.OverDefer})
 	}
 	c, err := throttle.NewCaps(rdb, "b", q.Partition, rules)
 	if err != nil {

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -443,17 +444,20 @@ func askFor(d *draft, i int) throttle.Ask {
 func (d *draft) answer(i int, a throttle.Answer) (again bool) {
 	switch a.Action {
 	case throttle.Drop:
-		d.end(i, notice.StatusCapped, a.Rule, "the cap is full")
+		d.end(i, notice.StatusCapped, a.Rule, fmt.Sprintf("the cap of %s a user is full", a.Limit))
 	case throttle.Expire:
-		d.end(i, notice.StatusExpired, a.Rule, "the cap frees a place only after it expires")
+		d.end(i, notice.StatusExpired, a.Rule, fmt.Sprintf("the cap of %s a user frees a place only at %s, when it has expired", a.Limit, stamp(a.Until)))
 	case throttle.Wait:
 		if a.Until.After(d.out[i].Due) {
-			d.wait(i, a.Until, a.Rule, "the cap is full until then")
+			d.wait(i, a.Until, a.Rule, fmt.Sprintf("the cap of %s a user is full until %s", a.Limit, stamp(a.Until)))
 			return d.keepQuiet(i, a.Until)
 		}
 	}
 	return false
 }
+
+// stamp is a moment as a timeline's words have it.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // expire ends what would start only after it has expired.
 func (d *draft) expire() {

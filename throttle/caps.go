@@ -10,6 +10,8 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,6 +19,9 @@ import (
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 )
+
+//go:embed places.lua
+var placesLua string
 
 //go:embed decide.lua
 var decideLua string
@@ -68,13 +73,16 @@ type Answer struct {
 	Action Action
 	Until  time.Time // Go: At. Wait: when it goes. Expire: when it would have gone. To the millisecond
 	Rule   string    // the name of the cap that said so; empty when none did
+	Limit  string    // that cap's window, "3/24h" or "burst 2/10m"; empty when none did
 }
 
 // Caps are the limits on what one recipient gets. They are exact: in no
 // half-open window of a rule's length do more than its limit go, and nothing is
 // held back that the windows have room for. (With more than 256 deliveries of
 // one user waiting under one rule, the next goes behind the last of them, even
-// where another rule has left a gap between.)
+// where another rule has left a gap between. With more than 2,000, the first of
+// them are no longer known one by one: such a one, asked for again, goes to the
+// end.)
 //
 // Times are the callers', in milliseconds. Callers' clocks may differ by five
 // seconds without a limit being passed. A clock that steps back leaves places
@@ -84,8 +92,7 @@ type Caps struct {
 	rdb       redis.UniversalClient
 	keys      keys
 	partition Partitioner
-	rules     []rule
-	table     []any // the rules as the script reads them
+	rules     atomic.Pointer[rules]
 	decide    *redis.Script
 	release   *redis.Script
 }
@@ -95,108 +102,105 @@ type Caps struct {
 func NewCaps(rdb redis.UniversalClient, namespace string, partition Partitioner, caps []config.Cap) (*Caps, error) {
 	c := &Caps{
 		rdb: rdb, keys: keys{namespace}, partition: partition,
-		table:  []any{len(caps)},
-		decide: redis.NewScript(decideLua), release: redis.NewScript(releaseLua),
+		decide: redis.NewScript(placesLua + decideLua), release: redis.NewScript(placesLua + releaseLua),
 	}
-	for i, spec := range caps {
-		r, err := newRule(spec, i)
-		if err != nil {
-			return nil, err
-		}
-		c.rules = append(c.rules, r)
-		c.table = append(c.table, r.limit, r.window, bit(r.drops))
-	}
-	return c, nil
+	return c, c.Replace(caps)
 }
 
-func bit(b bool) int {
-	if b {
-		return 1
+// Replace puts other rules in force, all at once, or on an error (as NewCaps's)
+// leaves those that are. A rule goes on counting where one of the same name
+// stood, whatever else of it is changed; the places of a name that is gone are
+// forgotten with their windows. It is safe while others decide: what is being
+// decided is decided by the rules that it began with.
+func (c *Caps) Replace(caps []config.Cap) error {
+	rs, err := newRules(caps)
+	if err != nil {
+		return err
 	}
-	return 0
+	c.rules.Store(rs)
+	return nil
 }
 
 // Applies reports whether any cap counts a, without asking Redis. The critical
-// lane is exempt, and so is a recipient without a user id.
+// lane is exempt from all but the rules that name it, and a recipient without
+// a user id from all.
 func (c *Caps) Applies(a Ask) bool {
-	for i := range c.rules {
-		if c.rules[i].matches(&a) {
-			return true
-		}
-	}
-	return false
+	list := c.rules.Load().list
+	return slices.ContainsFunc(list, func(r rule) bool { return r.matches(&a) })
 }
 
 // Decide answers every ask, in order; two asks of one user see each other. It
-// costs one round trip and one script call for each partition among the asks,
-// none when no cap applies. All rules of one ask are decided together: it takes
-// a place in each of its windows, or in none.
+// costs one round trip, and one script call (on a cluster, one for each
+// partition among the asks); none when no cap applies. All rules of one ask are
+// decided together: it takes a place under each of them, or under none.
 //
 // It is safe to ask again after an error, a crash or a lost reply: an id that
 // has a place keeps it, and is counted once. An id that was dropped has left
 // nothing behind, and may find room when it asks again later.
 func (c *Caps) Decide(ctx context.Context, asks []Ask) ([]Answer, error) {
 	answers := make([]Answer, len(asks))
-	batches := c.batch(asks, answers)
-	if len(batches) == 0 {
-		return answers, nil
+	rs := c.rules.Load()
+	batches := c.batch(rs, asks, answers)
+	cmds, err := runAll(ctx, c.rdb, c.decide, callsOf(batches))
+	if err == nil {
+		err = rs.readAll(cmds, batches, answers)
 	}
-	calls := make([]call, len(batches))
-	for i, b := range batches {
-		calls[i] = b.call
-	}
-	cmds, err := runAll(ctx, c.rdb, c.decide, calls)
 	if err != nil {
 		return nil, fmt.Errorf("decide the caps of %d deliveries: %w", len(asks), err)
-	}
-	for i, b := range batches {
-		if err := c.read(cmds[i], b.asks, answers); err != nil {
-			return nil, fmt.Errorf("decide the caps of %d deliveries: %w", len(asks), err)
-		}
 	}
 	return answers, nil
 }
 
-// batch is the part of some asks that one partition decides.
+// batch is the part of some asks that one script call decides.
 type batch struct {
-	call call
-	asks []int // their indexes
+	call  call
+	asks  []int  // their indexes
+	terms string // of the last of them: most have the same
+	boxed any    // terms, as an argument
 }
 
-// batch divides the asks by partition, and answers those that no rule counts.
-func (c *Caps) batch(asks []Ask, answers []Answer) []*batch {
+func callsOf(batches []*batch) []call {
+	calls := make([]call, len(batches))
+	for i, b := range batches {
+		calls[i] = b.call
+	}
+	return calls
+}
+
+// batch divides the asks by slot, and gives every one the answer that it has
+// unless the script says another.
+func (c *Caps) batch(rs *rules, asks []Ask, answers []Answer) []*batch {
 	var batches []*batch
-	byPartition := map[int]*batch{}
-	var matched []int
+	var terms []byte
+	bySlot := map[int]*batch{}
 	for i := range asks {
-		if matched = c.match(&asks[i], matched[:0]); len(matched) == 0 {
-			answers[i] = unlimited(&asks[i])
+		a := &asks[i]
+		answers[i] = unlimited(a)
+		if terms = rs.terms(terms[:0], a); len(terms) == 0 {
 			continue
 		}
-		p := c.partition(asks[i].Tenant, asks[i].User)
-		b := byPartition[p]
+		p := c.partition(a.Tenant, a.User)
+		b := bySlot[c.slot(p)]
 		if b == nil {
-			b = &batch{call: call{args: append(make([]any, 0, 256), c.table...)}}
-			byPartition[p] = b
+			b = &batch{call: call{args: append(make([]any, 0, len(rs.table)+3*len(asks)), rs.table...)}}
+			bySlot[c.slot(p)] = b
 			batches = append(batches, b)
 		}
-		b.asks = append(b.asks, i)
-		c.add(&b.call, &asks[i], p, matched)
+		b.add(i, a, c.keys.caps(p, a.Tenant, a.User), terms)
 	}
 	return batches
 }
 
-// match appends the indexes of the rules that count a.
-func (c *Caps) match(a *Ask, matched []int) []int {
-	for i := range c.rules {
-		if c.rules[i].matches(a) {
-			matched = append(matched, i)
-		}
+// slot is what tells apart partitions that must not share a script call: on a
+// single server all may.
+func (c *Caps) slot(partition int) int {
+	if _, cluster := c.rdb.(*redis.ClusterClient); cluster {
+		return partition
 	}
-	return matched
+	return 0
 }
 
-// unlimited is the answer to an ask that no rule counts.
+// unlimited is the answer to an ask that no rule stands against.
 func unlimited(a *Ask) Answer {
 	from := a.from()
 	if from.After(a.At) {
@@ -213,63 +217,67 @@ func (a *Ask) from() time.Time {
 	return a.At
 }
 
-// add appends one ask to a partition's call.
-func (c *Caps) add(to *call, a *Ask, partition int, matched []int) {
-	to.args = append(to.args, a.DeliveryID, ms(a.At), ms(a.from()), ms(a.ExpiresAt), len(matched))
-	for _, i := range matched {
-		to.keys = append(to.keys, c.keys.cap(partition, c.rules[i].key, a.Tenant, a.User))
-		to.args = append(to.args, i+1)
+// add appends the i-th ask to a call.
+func (b *batch) add(i int, a *Ask, key string, terms []byte) {
+	if string(terms) != b.terms {
+		b.terms = string(terms)
+		b.boxed = b.terms
 	}
+	b.asks = append(b.asks, i)
+	b.call.keys = append(b.call.keys, key)
+	b.call.args = append(b.call.args, placeID(a.DeliveryID), b.boxed, ms(a.ExpiresAt))
 }
 
-// read takes one partition's reply apart, three numbers an ask.
-func (c *Caps) read(cmd *redis.Cmd, asks []int, answers []Answer) error {
-	reply, err := cmd.Int64Slice()
-	if err != nil {
-		return fmt.Errorf("read the script's reply: %w", err)
-	}
-	if len(reply) != 3*len(asks) {
-		return fmt.Errorf("the script answered %d numbers to %d asks", len(reply), len(asks))
-	}
-	for n, i := range asks {
-		a := Answer{Action: Action(reply[3*n]), Until: time.UnixMilli(reply[3*n+1])}
-		if rule := reply[3*n+2]; rule > 0 && rule <= int64(len(c.rules)) {
-			a.Rule = c.rules[rule-1].name
+// readAll takes the replies to some batches apart.
+func (rs *rules) readAll(cmds []*redis.Cmd, batches []*batch, answers []Answer) error {
+	for i, b := range batches {
+		reply, err := cmds[i].Int64Slice()
+		if err != nil {
+			return fmt.Errorf("read the script's reply: %w", err)
 		}
-		answers[i] = a
+		for ; len(reply) >= 5; reply = reply[5:] {
+			if n := reply[0]; n < 1 || n > int64(len(b.asks)) {
+				return fmt.Errorf("the script answered ask %d of %d", n, len(b.asks))
+			}
+			answers[b.asks[reply[0]-1]] = rs.answer(reply)
+		}
 	}
 	return nil
 }
 
+// answer reads the five numbers of one answer, the first of which is the ask's.
+func (rs *rules) answer(reply []int64) Answer {
+	a := Answer{Action: Action(reply[1]), Until: time.UnixMilli(reply[2])}
+	if n := reply[3]; n > 0 && n <= int64(len(rs.list)) {
+		r := &rs.list[n-1]
+		a.Rule, a.Limit = r.Name, r.window(reply[4] == 1)
+	}
+	return a
+}
+
 // Release gives back the places of deliveries that will not go after all
-// (canceled, expired while they waited). Those that wait already keep their
-// moments; the room goes to the next that asks. A place that there is not, or
-// that was given back before, is no error.
+// (canceled, expired while they waited), under whatever rules they were taken.
+// Those that wait already keep their moments; the room goes to the next that
+// asks. A place that there is not, or that was given back before, is no error.
 func (c *Caps) Release(ctx context.Context, asks []Ask) error {
-	calls := map[int]*call{}
-	var matched []int
+	var batches []*batch
+	bySlot := map[int]*batch{}
 	for i := range asks {
 		a := &asks[i]
-		if matched = c.match(a, matched[:0]); len(matched) == 0 {
+		if a.User == "" {
 			continue
 		}
 		p := c.partition(a.Tenant, a.User)
-		if calls[p] == nil {
-			calls[p] = &call{}
+		b := bySlot[c.slot(p)]
+		if b == nil {
+			b = &batch{}
+			bySlot[c.slot(p)] = b
+			batches = append(batches, b)
 		}
-		for _, r := range matched {
-			calls[p].keys = append(calls[p].keys, c.keys.cap(p, c.rules[r].key, a.Tenant, a.User))
-			calls[p].args = append(calls[p].args, a.DeliveryID)
-		}
+		b.call.keys = append(b.call.keys, c.keys.caps(p, a.Tenant, a.User))
+		b.call.args = append(b.call.args, placeID(a.DeliveryID), ms(a.At))
 	}
-	if len(calls) == 0 {
-		return nil
-	}
-	flat := make([]call, 0, len(calls))
-	for _, c := range calls {
-		flat = append(flat, *c)
-	}
-	if _, err := runAll(ctx, c.rdb, c.release, flat); err != nil {
+	if _, err := runAll(ctx, c.rdb, c.release, callsOf(batches)); err != nil {
 		return fmt.Errorf("give back the caps of %d deliveries: %w", len(asks), err)
 	}
 	return nil

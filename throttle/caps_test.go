@@ -72,9 +72,9 @@ func TestADeferringCapGivesEachWaiterTheMomentAtWhichItsPlaceComesFree(t *testin
 		want := []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
 			{Action: throttle.Go, Until: at(time.Minute)},
-			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 2/h defer"},
-			{Action: throttle.Wait, Until: at(time.Hour + time.Minute), Rule: "*/* 2/h defer"},
-			{Action: throttle.Wait, Until: at(2 * time.Hour), Rule: "*/* 2/h defer"},
+			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/*:2/h"},
+			{Action: throttle.Wait, Until: at(time.Hour + time.Minute), Rule: "*/*:2/h"},
+			{Action: throttle.Wait, Until: at(2 * time.Hour), Rule: "*/*:2/h"},
 		}
 		check(t, got, want)
 	})
@@ -96,8 +96,8 @@ func TestADropCapTurnsAwayWhatIsOverItAndKeepsNothingOfIt(t *testing.T) {
 		got := decide(t, caps, push("a", at(0)), push("b", at(time.Minute)), push("c", at(time.Hour-time.Millisecond)), push("d", at(time.Hour)))
 		check(t, got, []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Drop, Until: at(time.Minute), Rule: "*/* 1/h drop"},
-			{Action: throttle.Drop, Until: at(time.Hour - time.Millisecond), Rule: "*/* 1/h drop"},
+			{Action: throttle.Drop, Until: at(time.Minute), Rule: "*/*:1/h"},
+			{Action: throttle.Drop, Until: at(time.Hour - time.Millisecond), Rule: "*/*:1/h"},
 			{Action: throttle.Go, Until: at(time.Hour)},
 		})
 	})
@@ -116,7 +116,7 @@ func TestADeferredDeliveryIsDroppedWhenADropCapIsFullByThen(t *testing.T) {
 		check(t, got, []throttle.Answer{
 			{Action: throttle.Wait, Until: at(16 * time.Second)},
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Drop, Until: at(26 * time.Second), Rule: "news/* 1/15s drop"},
+			{Action: throttle.Drop, Until: at(26 * time.Second), Rule: "news/*:1/15s"},
 		})
 	})
 }
@@ -131,7 +131,7 @@ func TestWhatOneRuleRefusesTakesNoPlaceUnderAnother(t *testing.T) {
 		got := decide(t, caps, push("a", at(0)), push("refused by news", at(0)), offer)
 		check(t, got, []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Drop, Until: at(0), Rule: "news/* 1/h drop"},
+			{Action: throttle.Drop, Until: at(0), Rule: "news/*:1/h"},
 			{Action: throttle.Go, Until: at(0)},
 		})
 	})
@@ -154,7 +154,7 @@ func TestAThousandDeferredComeBackOneAtATime(t *testing.T) {
 		again := decide(t, caps, push("2", at(time.Second)), push("999", at(time.Second)))
 		check(t, again, []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Wait, Until: at(333 * time.Minute), Rule: "*/* 3/m defer"},
+			{Action: throttle.Wait, Until: at(333 * time.Minute), Rule: "*/*:3/m"},
 		})
 	})
 }
@@ -168,8 +168,8 @@ func TestADeliveryThatWouldExpireBeforeItsPlaceComesReservesNone(t *testing.T) {
 		long.ExpiresAt = at(time.Hour + time.Millisecond)
 		check(t, decide(t, caps, push("first", at(0)), short, long), []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Expire, Until: at(time.Hour), Rule: "*/* 1/h defer"},
-			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 1/h defer"},
+			{Action: throttle.Expire, Until: at(time.Hour), Rule: "*/*:1/h"},
+			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/*:1/h"},
 		})
 	})
 }
@@ -184,7 +184,7 @@ func TestAReleasedPlaceGoesToTheNextThatAsks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		check(t, decide(t, caps, push("next", at(time.Minute))), []throttle.Answer{{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 1/h defer"}})
+		check(t, decide(t, caps, push("next", at(time.Minute))), []throttle.Answer{{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/*:1/h"}})
 	})
 }
 
@@ -194,19 +194,50 @@ func TestAClockThatStepsBackLeavesNobodyStuck(t *testing.T) {
 		decide(t, caps, push("from a clock a day ahead", at(24*time.Hour)))
 		check(t, decide(t, caps, push("b", at(0)), push("c", at(0))), []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/* 1/h defer"},
+			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/*:1/h"},
 		})
 	})
 }
 
-func TestACapThatIsChangedGoesOnCountingWhereTheOldOneStood(t *testing.T) {
+func TestACapThatIsChangedGoesOnCountingUnderItsName(t *testing.T) {
 	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
-		decide(t, newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer)), push("a", at(0)))
-		raised := newCaps(t, rdb, atMost(2, time.Hour, config.OverDrop))
-		check(t, decide(t, raised, push("b", at(0)), push("c", at(0))), []throttle.Answer{
+		named := func(name string, c config.Cap) config.Cap { c.Name = name; return c }
+		caps := newCaps(t, rdb, named("every", atMost(1, time.Hour, config.OverDefer)))
+		decide(t, caps, push("a", at(0)))
+		replace := func(rules ...config.Cap) {
+			t.Helper()
+			if err := caps.Replace(rules); err != nil {
+				t.Fatal(err)
+			}
+		}
+		replace(named("every", atMost(2, 24*time.Hour, config.OverDrop)))
+		check(t, decide(t, caps, push("b", at(0)), push("c", at(2*time.Hour))), []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Drop, Until: at(0), Rule: "*/* 2/h drop"},
+			{Action: throttle.Drop, Until: at(2 * time.Hour), Rule: "every"},
 		})
+		replace(named("another", atMost(1, 24*time.Hour, config.OverDrop)))
+		check(t, decide(t, caps, push("c", at(0))), []throttle.Answer{{Action: throttle.Go, Until: at(0)}})
+		replace(named("another", atMost(1, 24*time.Hour, config.OverDrop)), named("every", atMost(2, time.Hour, config.OverDrop)))
+		offer := push("d", at(time.Hour+time.Second))
+		check(t, decide(t, caps, offer), []throttle.Answer{{Action: throttle.Drop, Until: offer.At, Rule: "another"}})
+		replace(named("every", atMost(2, 2*time.Hour, config.OverDrop)))
+		check(t, decide(t, caps, offer), []throttle.Answer{{Action: throttle.Drop, Until: offer.At, Rule: "every"}})
+	})
+}
+
+func TestRulesThatCannotBePutInForceLeaveThoseThatAre(t *testing.T) {
+	caps := newCaps(t, embedded(t), atMost(1, time.Hour, config.OverDrop))
+	for name, rules := range map[string][]config.Cap{
+		"no limit":            {{}},
+		"two of the one name": {{Name: "x", Limit: config.Rate{Count: 1, Per: time.Hour}}, {Name: "x", Limit: config.Rate{Count: 2, Per: time.Hour}}},
+	} {
+		if err := caps.Replace(rules); err == nil || !strings.Contains(err.Error(), "throttle.per_user[") {
+			t.Errorf("%s: %v, want an error that names the rule", name, err)
+		}
+	}
+	check(t, decide(t, caps, push("a", at(0)), push("b", at(0))), []throttle.Answer{
+		{Action: throttle.Go, Until: at(0)},
+		{Action: throttle.Drop, Until: at(0), Rule: "*/*:1/h"},
 	})
 }
 
@@ -283,7 +314,7 @@ func TestAServerThatForgotTheScriptsIsGivenThemAgain(t *testing.T) {
 		}
 		check(t, decide(t, caps, push("a", at(0)), push("b", at(0))), []throttle.Answer{
 			{Action: throttle.Go, Until: at(0)},
-			{Action: throttle.Drop, Until: at(0), Rule: "*/* 1/h drop"},
+			{Action: throttle.Drop, Until: at(0), Rule: "*/*:1/h"},
 		})
 	})
 }

@@ -1,180 +1,333 @@
 -- Decides a batch of asks against the caps of their users, in order, each one
--- seeing those before it. An ask that may go, now or later, takes its place in
--- every one of its windows; any other takes none. The same id asked again gets
--- the place that it has.
+-- seeing those before it. An ask that may go, now or later, takes its place
+-- under every one of its rules; any other takes none. The same id asked again
+-- gets the place that it has. See places.lua for how places are kept.
 --
--- KEYS     for each ask, for each of its rules: the ZSET of that user and rule
---          (delivery id → ms at which it goes)
--- ARGV     the number of rules, and for each: limit, window in ms, 1 when it
---          drops; then for each ask: delivery id, now in ms, the earliest ms at
---          which it could go, the ms at which it expires (0: never), how many
---          rules it has, and their numbers (from 1)
--- Returns  for each ask: 0 go, 1 wait, 2 drop, 3 expired; the ms at which it
---          goes or could have gone; the number of the rule that said so (0: none)
+-- KEYS     for each ask the string of its user's places; all of one slot
+-- ARGV     'try' to write nothing, or anything else; the number of rules, and
+--          for each: the first 8 bytes of its section, limit, window in ms, the
+--          burst's limit and window (0: none), 1 when it drops; then for each
+--          ask: 5 bytes of its id's hash; its terms, as "1,2:NOW:WAIT" the
+--          numbers of its rules (from 1), now in ms, and in how many ms it could
+--          go at the earliest; and the ms at which it expires (0: never)
+-- Returns  for each ask that does not simply go at its earliest: its number
+--          (from 1); 0 go, 1 wait, 2 drop, 3 expired; the ms at which it goes or
+--          could have gone; the number of the rule that said so (0: none), and 1
+--          when that was the rule's burst
 
-local SLACK  = 5000 -- ms by which callers' clocks may differ without a place being forgotten too early
-local LOOK   = 256  -- places waiting in a window up to which gaps between them are looked for
-local ROUNDS = 64   -- how often rules may push each other on before the ends of the windows decide
+local LOOK = 256  -- places waiting under a rule up to which gaps between them are looked for
+local ROUNDS = 64 -- how often rules may push each other on before the ends of their lines decide
 
-local function ms(t) return string.format('%.0f', t) end
+local GO, WAIT, DROP, EXPIRED = 0, 1, 2, 3
 
--- What is known of one window. Of a window with room only the number of places
--- is read, of a full one the limit-th from the end and the last.
-local function read(key, rule, number, id, now)
-  local set = {key = key, rule = number, limit = rule.limit, window = rule.window, drops = rule.drops}
-  set.count = redis.call('ZCARD', key)
-  if set.count == 0 then return set end
-  set.own = tonumber(redis.call('ZSCORE', key, id) or nil)
-  if set.count >= set.limit then
-    set.count = set.count - redis.call('ZREMRANGEBYSCORE', key, '-inf', ms(now - set.window - SLACK))
+-- The moments of a section's places, the earliest first.
+local function moments(section)
+  if not section.at then
+    local at, places = {}, section.places
+    for i = 1, section.n do at[i] = moment(places, (i - 1) * PLACE + 1) end
+    section.at = at
   end
-  if set.count >= set.limit then
-    set.nth = tonumber(redis.call('ZRANGE', key, -set.limit, -set.limit, 'WITHSCORES')[2])
-    set.last = tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
-  end
-  return set
+  return section.at
 end
 
--- The moments of a window's places, oldest first.
-local function scores(set)
-  if not set.scores then
-    set.scores = {}
-    local raw = redis.call('ZRANGE', set.key, 0, -1, 'WITHSCORES')
-    for i = 2, #raw, 2 do set.scores[i / 2] = tonumber(raw[i]) end
+-- The first moment from t on that no place of the section stands against:
+-- where limit places lie within one window, nothing may go from a window
+-- before the last of them to a window after the first. Behind the last place,
+-- and in a line too long to search, only the limit-th from the end counts.
+local function free(section, t, limit, window)
+  local n = section.n
+  if n < limit then return t end
+  if t >= last(section) or n > section.rule.limit + LOOK then
+    return math.max(t, nth(section, n - limit + 1) + window)
   end
-  return set.scores
-end
-
--- The first moment from t on that no place of the window stands against: where
--- limit places lie within one window, nothing may go from a window before the
--- last of them to a window after the first. Behind the last place, and in a
--- line too long to search, only the limit-th from the end counts.
-local function free(set, t)
-  if not set.nth then return t end
-  local window, span = set.window, set.limit - 1
-  if t >= set.last or set.count > set.limit + LOOK then return math.max(t, set.nth + window) end
-  local at = scores(set)
-  for i = 1, #at - span do
-    local first, last = at[i], at[i + span]
-    if last - window >= t then break end
-    if last - first < window and t < first + window then t = first + window end
+  local at = moments(section)
+  for i = 1, n - limit + 1 do
+    local first, final = at[i], at[i + limit - 1]
+    if final - window >= t then break end
+    if final - first < window and t < first + window then t = first + window end
   end
   return t
 end
 
--- The first moment from t on that every waiting rule allows.
-local function place(sets, t)
+-- The first moment from t on that both windows of a section's rule allow, and
+-- 1 when it was the burst that put it off last.
+local function allowed(section, t)
+  local rule, burst = section.rule, 0
+  local after = free(section, t, rule.limit, rule.window)
+  while rule.bursts > 0 do
+    t = free(section, after, rule.bursts, rule.within)
+    if t == after then break end
+    after = free(section, t, rule.limit, rule.window)
+    burst = after == t and 1 or 0
+  end
+  return after, burst
+end
+
+-- The drop rule that has no room at t, and 1 when only its burst has none; nil
+-- when all have room.
+local function full(sections, t)
+  for _, section in ipairs(sections) do
+    local rule = section.rule
+    if rule.drops and section.n > 0 then
+      if free(section, t, rule.limit, rule.window) ~= t then return rule.number, 0 end
+      if rule.bursts > 0 and free(section, t, rule.bursts, rule.within) ~= t then return rule.number, 1 end
+    end
+  end
+end
+
+-- The moment from which on a section has room, whatever lies before.
+local function behind(section)
+  local rule, n, t = section.rule, section.n, 0
+  if n >= rule.limit then t = nth(section, n - rule.limit + 1) + rule.window end
+  if rule.bursts > 0 and n >= rule.bursts then t = math.max(t, nth(section, n - rule.bursts + 1) + rule.within) end
+  return t
+end
+
+-- The first moment from t on that every waiting rule allows, and the rule that
+-- put it off last: the one that frees a place then.
+local function place(sections, t)
+  local number, burst = 0, 0
   for _ = 1, ROUNDS do
     local before = t
-    for _, set in ipairs(sets) do
-      if not set.drops then t = free(set, t) end
+    for _, section in ipairs(sections) do
+      if not section.rule.drops and section.n > 0 then
+        local after, by = allowed(section, t)
+        if after ~= t then t, number, burst = after, section.rule.number, by end
+      end
     end
-    if t == before then return t end
+    if t == before then return t, number, burst end
   end
-  for _, set in ipairs(sets) do
-    if not set.drops and set.nth then t = math.max(t, set.nth + set.window) end
+  for _, section in ipairs(sections) do
+    if not section.rule.drops then t = math.max(t, behind(section)) end
   end
-  return t
+  return t, number, burst
 end
 
--- The rule that made a delivery wait until t: the first whose window loses a
+-- Whether a place of the section lies at t.
+local function at(section, t)
+  local wanted = pack(t)
+  local i = find(section.places, wanted, 1, true)
+  while i and i % PLACE ~= 1 do i = find(section.places, wanted, i + 1, true) end
+  return i ~= nil
+end
+
+-- The rule for which a delivery waits until t: the first whose window loses a
 -- place at that very moment.
-local function holder(sets, t)
-  for _, set in ipairs(sets) do
-    local gone = ms(t - set.window)
-    if not set.drops and redis.call('ZCOUNT', set.key, gone, gone) > 0 then return set.rule end
-  end
-  return 0
-end
-
--- The drop rule that has no room at t, 0 when all have.
-local function full(sets, t)
-  for _, set in ipairs(sets) do
-    if set.drops and free(set, t) ~= t then return set.rule end
-  end
-  return 0
-end
-
--- Takes the place at t in every window. A key lives until its last place has
--- left the window, which may be later than this one.
-local function take(sets, id, t, now)
-  for _, set in ipairs(sets) do
-    redis.call('ZADD', set.key, ms(t), id)
-    local life = ms(t + set.window + SLACK - now)
-    if set.count == 0 then
-      redis.call('PEXPIRE', set.key, life)
-    else
-      redis.call('PEXPIRE', set.key, life, 'GT')
+local function holder(sections, t)
+  for _, section in ipairs(sections) do
+    local rule = section.rule
+    if not rule.drops then
+      if at(section, t - rule.window) then return rule.number, 0 end
+      if rule.bursts > 0 and at(section, t - rule.within) then return rule.number, 1 end
     end
   end
+  return 0, 0
 end
 
-local function decide(sets, id, now, from, expires)
-  local t
-  for _, set in ipairs(sets) do t = t or set.own end
-  local own = t ~= nil
-  if not own then
-    local rule = full(sets, from)
-    if rule > 0 then return 2, from, rule end
-    t = place(sets, from)
+-- Takes the place at t under one rule.
+local function take(section, id, t)
+  local entry = pack(t) .. id
+  if section.n == 0 or t >= last(section) then
+    section.places, section.last = section.places .. entry, t
+    if section.at then section.at[section.n + 1] = t end
+  else
+    local i = section.n
+    while i > 0 and nth(section, i) > t do i = i - 1 end
+    section.places = sub(section.places, 1, i * PLACE) .. entry .. sub(section.places, i * PLACE + 1)
+    section.at = nil
   end
-  local rule = t > from and holder(sets, t) or 0
-  if own then return t > now and 1 or 0, t, rule end
-  if expires > 0 and t >= expires then return 3, t, rule end
+  section.n = section.n + 1
+  if section.n > KEEP then forget(section, section.n - KEEP) end
+end
+
+-- How many of the n places from byte i on count no more.
+local function stale(raw, i, n, horizon)
+  local old = 0
+  while old < n and moment(raw, i + old * PLACE) <= horizon do old = old + 1 end
+  return old
+end
+
+-- Forgets what counts no more of a section that would be full otherwise.
+local function clean(user, section, now)
+  local old = stale(section.places, 1, section.n, now - section.rule.life)
+  if old > 0 then
+    forget(section, old)
+    user.changed = now
+  end
+end
+
+-- The sections of a user under some rules, made where there are none yet.
+local function sectionsOf(user, rules, now)
+  local sections = {}
+  for i, rule in ipairs(rules) do
+    local section = user[rule.id]
+    if not section then
+      section = {head = rule.head, window = rule.window, n = 0, places = '', rule = rule, last = false, at = false}
+      user[#user + 1], user[rule.id] = section, section
+    end
+    section.rule, section.head, section.window = rule, rule.head, rule.window
+    if section.n >= rule.limit then clean(user, section, now) end
+    sections[i] = section
+  end
+  return sections
+end
+
+-- The moment of the place that a delivery has, nil for none.
+local function own(sections, id)
+  for _, section in ipairs(sections) do
+    local i = section.n > 0 and held(section, id)
+    if i then return moment(section.places, i - 5) end
+  end
+end
+
+local function decide(user, rules, id, now, from, expires)
+  local sections = sectionsOf(user, rules, now)
+  local t = own(sections, id)
+  if t and t <= from then return t > now and WAIT or GO, t, 0, 0 end
+  if t then return WAIT, t, holder(sections, t) end
+  local rule, burst = full(sections, from)
+  if rule then return DROP, from, rule, burst end
+  t, rule, burst = place(sections, from)
+  if expires > 0 and t >= expires then return EXPIRED, t, rule, burst end
   if t > from then
-    local dropped = full(sets, t)
-    if dropped > 0 then return 2, t, dropped end
+    local dropping, bursting = full(sections, t)
+    if dropping then return DROP, t, dropping, bursting end
   end
-  take(sets, id, t, now)
-  return t > now and 1 or 0, t, rule
+  for _, section in ipairs(sections) do take(section, id, t) end
+  user.changed = now
+  return t > now and WAIT or GO, t, rule, burst
 end
 
-local arg = 1
-local function word() arg = arg + 1; return ARGV[arg - 1] end
+local arg = 0
+local function word() arg = arg + 1; return ARGV[arg] end
 local function number() return tonumber(word()) end
 
+local trying = word() == 'try'
 local rules = {}
 for i = 1, number() do
-  rules[i] = {limit = number(), window = number(), drops = number() == 1}
-  rules[i].life = ms(rules[i].window + SLACK)
+  local head = word()
+  local rule = {number = i, head = head, id = sub(head, 1, 4), limit = number(), window = number(), bursts = number(), within = number(), drops = number() == 1}
+  rule.life = rule.window + SLACK
+  rules[i] = rule
 end
 
--- The usual case, for which the rest is too much: every window has room, the
--- delivery may go at once, and it asks for the first time. False, with nothing
--- changed, when it is any other.
-local function quick(first, numbers, id, now)
-  local counts = {}
-  for i, n in ipairs(numbers) do
-    counts[i] = redis.call('ZCARD', KEYS[first + i])
-    if counts[i] >= rules[n].limit then return false end
+-- What an ask's terms say: a list of its rules, each also under its id, and of
+-- the times. Most asks of a batch have the same terms.
+local known = {}
+local function termsOf(text)
+  local terms = known[text]
+  if not terms then
+    local numbers, now, wait = string.match(text, '^([%d,]*):(%d+):(%d+)$')
+    terms = {now = tonumber(now), life = 0, by = {}}
+    terms.from = terms.now + tonumber(wait)
+    for i in string.gmatch(numbers, '%d+') do
+      local rule = rules[tonumber(i)]
+      terms[#terms + 1], terms.by[rule.id] = rule, rule
+      terms.life = math.max(terms.life, rule.life)
+    end
+    known[text] = terms
   end
-  for i, n in ipairs(numbers) do
-    local key = KEYS[first + i]
-    -- A place is in every window or in none, so the first one tells.
-    if redis.call('ZADD', key, 'NX', now, id) == 0 and i == 1 then return false end
-    if counts[i] == 0 then
-      redis.call('PEXPIRE', key, rules[n].life)
+  return terms
+end
+
+-- A user's string with one more place under every rule of the terms, for a user
+-- who has none.
+local function fresh(terms, entry)
+  local raw = ''
+  for i = 1, #terms do raw = raw .. terms[i].head .. '\0\1' .. entry end
+  return raw, terms.life
+end
+
+-- For how many ms after now the section from byte i to past is kept.
+local function remains(raw, i, past, now)
+  local w3, w2, w1, w0 = byte(raw, i + 4, i + 7)
+  return moment(raw, past - PLACE) + ((w3 * 256 + w2) * 256 + w1) * 256 + w0 + SLACK - now
+end
+
+-- The section from byte i to past with one more place, at now; nil when more
+-- than its count and its ends must be looked at to know that it has room.
+local function longer(raw, i, past, rule, now, entry)
+  local from = i + HEAD
+  local n = (past - from) / PLACE
+  if n >= rule.limit then
+    local old = stale(raw, from, n, now - rule.life)
+    n, from = n - old, from + old * PLACE
+    if n >= rule.limit then return nil end
+  end
+  if n > 0 and moment(raw, past - PLACE) > now then return nil end
+  if rule.bursts > 0 and n >= rule.bursts and moment(raw, past - rule.bursts * PLACE) + rule.within > now then return nil end
+  local n0 = (n + 1) % 256
+  return rule.head .. char((n + 1 - n0) / 256, n0) .. sub(raw, from, past - 1) .. entry
+end
+
+-- The usual case, for which the rest is too much: every rule has room, and the
+-- delivery goes at once, behind every place that there is. Returns the user's
+-- string with the places that it takes, and for how many ms it is kept; nil,
+-- with nothing changed, when the case is any other.
+local function quick(raw, terms, id)
+  local now, life = terms.now, terms.life
+  local entry = pack(now) .. id
+  if raw == '' then return fresh(terms, entry) end
+  if find(raw, id, 1, true) then return nil end
+  local out, i, seen = '', 1, 0
+  while i < #raw do
+    local n1, n0 = byte(raw, i + 8, i + 9)
+    local past, rule = i + HEAD + (n1 * 256 + n0) * PLACE, terms.by[sub(raw, i, i + 3)]
+    local section
+    if rule then
+      section, seen = longer(raw, i, past, rule, now, entry), seen + 1
+      if not section then return nil end
     else
-      redis.call('PEXPIRE', key, rules[n].life, 'GT')
+      section, life = sub(raw, i, past - 1), math.max(life, remains(raw, i, past, now))
+    end
+    out, i = out .. section, past
+  end
+  if seen == #terms then return out, life end
+end
+
+-- The users of the batch, read a thousand at a time: a stack has its end. raws
+-- are their strings, users what is open of them, lives for how many ms those
+-- that are changed are kept.
+local raws, users, lives = {}, {}, {}
+for first = 1, #KEYS, 1000 do
+  local read = redis.call('MGET', unpack(KEYS, first, math.min(first + 999, #KEYS)))
+  for i = 1, #read do raws[KEYS[first + i - 1]] = read[i] or '' end
+end
+
+-- Decides one ask, and notes what it changes.
+local function answer(key, id, terms, expires)
+  local now, from = terms.now, terms.from
+  if now == from and not users[key] and (expires == 0 or expires > now) then
+    local raw, life = quick(raws[key], terms, id)
+    if raw then
+      raws[key], lives[key] = raw, life
+      return GO, now
     end
   end
-  return true
+  local user = users[key]
+  if not user then
+    user = open(raws[key])
+    user.changed = lives[key] and now
+    users[key] = user
+  end
+  return decide(user, terms, id, now, from, expires)
 end
 
-local answers, key = {}, 0
-while arg <= #ARGV do
-  local id, now, from, expires = word(), word(), word(), number()
-  local numbers = {}
-  for i = 1, number() do numbers[i] = number() end
-  local action, t, rule = 0, tonumber(from), 0
-  if now ~= from or expires > 0 and t >= expires or not quick(key, numbers, id, now) then
-    local sets = {}
-    for i, n in ipairs(numbers) do sets[i] = read(KEYS[key + i], rules[n], n, id, tonumber(now)) end
-    action, t, rule = decide(sets, id, tonumber(now), tonumber(from), expires)
+local answers = {}
+for i = 1, #KEYS do
+  local id, terms, expires = word(), termsOf(word()), number()
+  local action, t, rule, burst = answer(KEYS[i], id, terms, expires)
+  if action ~= GO or t ~= terms.from then
+    local n = #answers
+    answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4], answers[n + 5] = i, action, t, rule, burst
   end
-  key = key + #numbers
-  answers[#answers + 1] = action
-  answers[#answers + 1] = t
-  answers[#answers + 1] = rule
+end
+if not trying then
+  for key, life in pairs(lives) do
+    if not users[key] then redis.call('PSETEX', key, format('%d', life), raws[key]) end
+  end
+  for key, user in pairs(users) do
+    if user.changed then save(key, user, user.changed) end
+  end
 end
 return answers

@@ -1,7 +1,6 @@
 package throttle
 
 import (
-	"hash/fnv"
 	"strconv"
 	"strings"
 
@@ -11,7 +10,7 @@ import (
 // Every key of this room is made here. The part in braces is the Redis Cluster
 // hash tag, so that whatever one script touches lies in one slot:
 //
-//	{namespace:partition}:c:<rule>:<tenant>:<user>   ZSET of a user's deliveries under a cap: id → ms at which it goes
+//	{namespace:partition}:k:<tenant>:<user>          string: a user's places under every cap, see places.lua
 //	{namespace:channel}:consumers                    ZSET of a channel's consumers: name → ms of the last beat, by Redis's clock
 //	{namespace:channel}:heard                        ZSET of the same: name → ms of the beat whose answer it goes by
 //	{namespace:issued}:<team>/<key>                  string: when a provider token was issued, unix seconds
@@ -22,9 +21,9 @@ type Partitioner func(tenant, user string) int
 
 type keys struct{ namespace string }
 
-// cap is the key of one user's window under one rule.
-func (k keys) cap(partition int, rule, tenant, user string) string {
-	return "{" + k.namespace + ":" + strconv.Itoa(partition) + "}:c:" + rule + ":" + escape(tenant) + ":" + user
+// caps is the key of one user's places under every cap.
+func (k keys) caps(partition int, tenant, user string) string {
+	return "{" + k.namespace + ":" + strconv.Itoa(partition) + "}:k:" + escape(tenant) + ":" + user
 }
 
 // consumers are the keys under which a channel's consumers are counted, as
@@ -46,23 +45,13 @@ func escape(tenant string) string {
 	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(tenant)
 }
 
-// ruleKey names a rule in keys by what it counts, in seven characters. The
-// limit and what happens over it are left out on purpose: a changed limit goes
-// on counting where the old one stood.
-func ruleKey(category, channel string, windowMS int64) string {
-	h := fnv.New32a()
-	h.Write([]byte(category + "\x00" + channel + "\x00" + strconv.FormatInt(windowMS, 10)))
-	return strconv.FormatUint(uint64(h.Sum32()), 36)
-}
-
 // Owner reads from a key, without its partition's tag, the tenant and user that
 // its partition was chosen by. It is false for keys of other rooms.
 func Owner(suffix string) (tenant, user string, ok bool) {
-	rest, ok := strings.CutPrefix(suffix, "c:")
+	rest, ok := strings.CutPrefix(suffix, "k:")
 	if !ok {
 		return "", "", false
 	}
-	_, rest, _ = strings.Cut(rest, ":") // the rule
 	tenant, user, ok = strings.Cut(rest, ":")
 	return strings.NewReplacer("%25", "%", "%3A", ":").Replace(tenant), user, ok
 }

@@ -8,7 +8,7 @@ import (
 func TestTheOwnerOfACapIsItsTenantAndUser(t *testing.T) {
 	k := keys{"ns"}
 	for _, who := range [][2]string{{"acme", "ada"}, {"a:c%m", "u:1"}, {"a%3Ab", ""}} {
-		tenant, user, ok := Owner(strings.TrimPrefix(k.cap(3, "1k2j3h4", who[0], who[1]), "{ns:3}:"))
+		tenant, user, ok := Owner(strings.TrimPrefix(k.caps(3, who[0], who[1]), "{ns:3}:"))
 		if !ok || tenant != who[0] || user != who[1] {
 			t.Errorf("%q is read as %q, %q (%t)", who, tenant, user, ok)
 		}

@@ -1,11 +1,25 @@
--- Gives places back.
+-- Gives places back, under whatever rules they were taken. In a line so long
+-- that its beginning is forgotten none is: it must end as late as it does.
+-- See places.lua for how places are kept.
 --
--- KEYS     the ZSET of each place
--- ARGV     the delivery id of each place, in the same order
--- Returns  how many places there were to give back
+-- KEYS     the string of the user's places, for each delivery; all of one slot
+-- ARGV     for each delivery 5 bytes of its id's hash, and now in ms
+-- Returns  how many deliveries had a place to give back
 
 local freed = 0
-for i, key in ipairs(KEYS) do
-  freed = freed + redis.call('ZREM', key, ARGV[i])
+for k, key in ipairs(KEYS) do
+  local id, now, found = ARGV[2 * k - 1], tonumber(ARGV[2 * k]), false
+  local user = open(redis.call('GET', key) or '')
+  for _, section in ipairs(user) do
+    local i = section.n < KEEP and held(section, id)
+    if i then
+      section.places = sub(section.places, 1, i - 6) .. sub(section.places, i + 5)
+      section.n, found = section.n - 1, true
+    end
+  end
+  if found then
+    save(key, user, now)
+    freed = freed + 1
+  end
 end
 return freed

@@ -16,6 +16,9 @@ type call struct {
 // does not know the script yet (a new one, a failover) is sent its body in a
 // second one: a pipelined EVALSHA does not fall back by itself.
 func runAll(ctx context.Context, rdb redis.UniversalClient, s *redis.Script, calls []call) ([]*redis.Cmd, error) {
+	if len(calls) == 0 {
+		return nil, nil
+	}
 	cmds := make([]*redis.Cmd, len(calls))
 	pipe := rdb.Pipeline()
 	for i, c := range calls {
