@@ -23,11 +23,11 @@ type compiler struct {
 	partials map[string]map[string]*parse.Tree // by extension, then name
 	layouts  map[string]*module                // by path
 	messages map[string]messages               // by locale
-	zones    *zones
+	readers  *readers
 }
 
 func newCompiler(src *sources, faults *Faults) *compiler {
-	c := &compiler{src: src, faults: faults, zones: newZones(), layouts: map[string]*module{}, messages: map[string]messages{}}
+	c := &compiler{src: src, faults: faults, readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{}}
 	c.settings = parseCatalogueSettings(src.catalogue, faults)
 	c.partials = map[string]map[string]*parse.Tree{".html": {}, ".txt": {}, ".json": {}}
 	for _, file := range keys(src.partials) {
@@ -39,8 +39,9 @@ func newCompiler(src *sources, faults *Faults) *compiler {
 		}
 	}
 	for _, locale := range keys(src.locales) {
-		c.messages[locale] = parseMessages(path.Join(localesDir, locale+".yaml"), src.locales[locale], faults)
+		c.messages[locale] = parseMessages(path.Join(localesDir, locale+".yaml"), locale, src.locales[locale], faults)
 	}
+	lintMessages(c.messages, c.settings.defaultLocale, faults)
 	return c
 }
 
@@ -89,7 +90,7 @@ func (c *compiler) template(src *templateSource) *builder {
 	}
 	b.out = &Template{
 		Name: src.name, Category: b.settings.category, Lane: b.settings.lane, ExpiresIn: b.settings.expiresIn,
-		defaultLocale: c.settings.defaultLocale, groups: map[notice.Medium]map[string]*group{},
+		defaultLocale: c.settings.defaultLocale, readers: c.readers, groups: map[notice.Medium]map[string]*group{},
 	}
 	b.out.contract.schema = compileSchema(b.settings, b.faults)
 	b.out.Schema = schemaText(b.settings.schema)
@@ -222,21 +223,31 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 	l := link(*m, b.layout(p, ext), b.partials[ext])
 	texts := newTranslator(b.messages, locale, b.out.defaultLocale)
 	before := b.faults.errors()
-	w := walker{part: l, texts: texts, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
+	w := walker{part: l, texts: texts, dates: b.readers.zones, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
 	w.run()
 	b.depend(l, w)
 	if b.faults.errors() > before {
 		return nil, w.translated
 	}
-	compiled, err := l.compile(w.called, functions(texts, b.zones))
-	if err == nil {
-		err = compiled.prepare()
-	}
+	compiled, err := l.build(w.called, texts)
 	if err != nil {
 		*b.faults = append(*b.faults, engineFault(l.file, err))
 		return nil, w.translated
 	}
 	return compiled, w.translated
+}
+
+// build makes a checked part executable.
+func (l linked) build(reachable map[string]bool, texts *translator) (*program, error) {
+	l, err := l.expandCalls()
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := l.compile(reachable, functions(texts))
+	if err != nil {
+		return nil, err
+	}
+	return compiled, compiled.prepare()
 }
 
 // layout is the layout of a part; nil when it has none. Only the HTML of an

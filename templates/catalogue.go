@@ -40,6 +40,7 @@ type Template struct {
 
 	channels      []notice.Medium
 	defaultLocale string
+	readers       *readers
 	groups        map[notice.Medium]map[string]*group // by locale
 	contract      contract
 	glance        *glance

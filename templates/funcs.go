@@ -28,26 +28,33 @@ func functionNames() map[string]any {
 	for _, name := range []string{"and", "or", "not", "len", "slice", "eq", "ne", "lt", "le", "gt", "ge"} {
 		names[name] = true // the engine's own
 	}
-	for name, f := range functions(nil, nil) {
+	for name, f := range functions(nil) {
 		names[name] = f
 	}
+	for name := range readerFunctions() {
+		delete(names, readerCall(name))
+	}
+	delete(names, "once")
 	return names
 }
 
 // functions are what a part may call beyond the engine's own and/or/not,
 // comparisons, len and slice; also the engine's own, where they could make a
 // string of any length or hide a missing value.
-func functions(t *translator, z *zones) map[string]any {
-	return map[string]any{
+//
+// The reader functions stand there twice: as an author calls them, which only
+// the parser sees, and as they are compiled, with the reader first.
+func functions(t *translator) map[string]any {
+	all := map[string]any{
 		"default":  withDefault,
 		"upper":    func(v any) (string, error) { return bounded(strings.ToUpper(fmt.Sprint(v))) },
 		"lower":    func(v any) (string, error) { return bounded(strings.ToLower(fmt.Sprint(v))) },
 		"truncate": truncate,
 		"join":     join,
 		"json":     writeJSON,
-		"date":     func(layout string, v any) (string, error) { return "", errors.New("was not compiled") },
-		"dateIn":   z.format,
 		"t":        t.translate,
+		"isolate":  isolate,
+		"once":     once,
 		"index":    index,
 		"print":    func(v ...any) (string, error) { return bounded(fmt.Sprint(v...)) },
 		"println":  func(v ...any) (string, error) { return bounded(fmt.Sprintln(v...)) },
@@ -56,6 +63,10 @@ func functions(t *translator, z *zones) map[string]any {
 		"js":       func(v ...any) (string, error) { return bounded(template.JSEscaper(v...)) },
 		"urlquery": func(v ...any) (string, error) { return bounded(template.URLQueryEscaper(v...)) },
 	}
+	for name, f := range readerFunctions() {
+		all[name], all[readerCall(name)] = f, f
+	}
+	return all
 }
 
 // bounded refuses a string that doubling in a loop has made.

@@ -3,89 +3,263 @@ package templates
 import (
 	"fmt"
 	"maps"
-	"math"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/text/feature/plural"
-	"golang.org/x/text/language"
 
 	"github.com/carillonhq/carillon/notice"
 )
 
-// message is one text of _locales/LOCALE.yaml. A text with plural forms has
-// one for each of the language's categories that it needs, and always "other"
-// (Unicode TR35, part 3, §5).
+// message is one text of _locales/LOCALE.yaml, or one of those that depend on
+// a number (plural forms) or on a word (select).
 type message struct {
-	text  string
-	forms map[plural.Form]string // nil when there is but one form
+	text  []piece            // when it depends on nothing
+	by    string             // the argument that chooses; empty: none does
+	forms map[string]message // by plural category or by word; always has "other"
+	// plural: the argument is a number, and the forms are the categories of the
+	// language (Unicode TR35 part 3 §5).
+	plural bool
+	byName bool // the arguments go by name: {{t "key" "name" .to.name}}
+	at     position
 }
+
+// piece is a piece of a message: a text, or the argument that stands there.
+type piece struct{ text, arg string }
 
 // messages are the texts of one locale, by key; nested keys are joined by dots.
 type messages map[string]message
 
-// pluralForms are the categories' names as files spell them.
-func pluralForms() map[string]plural.Form {
-	return map[string]plural.Form{"zero": plural.Zero, "one": plural.One, "two": plural.Two, "few": plural.Few, "many": plural.Many, "other": plural.Other}
+// messageReader reads one file of _locales. The format is that of go-i18n
+// (github.com/nicksnyder/go-i18n: one, other, description, {{.Name}}), with
+// keys that may nest, positional arguments {1}, and select.
+type messageReader struct {
+	doc    document
+	locale string
+	faults *Faults
+	found  messages
 }
 
 // parseMessages reads one _locales file.
-func parseMessages(file, text string, faults *Faults) messages {
-	doc := parseYAML(file, text, faults)
-	found := messages{}
-	collectMessages(doc, doc.root, "", found, faults)
-	return found
+func parseMessages(file, locale, text string, faults *Faults) messages {
+	r := messageReader{doc: parseYAML(file, text, faults), locale: locale, faults: faults, found: messages{}}
+	r.collect(r.doc.root, "")
+	return r.found
 }
 
-func collectMessages(doc document, n *yaml.Node, prefix string, found messages, faults *Faults) {
-	doc.each(n, faults, func(key, value *yaml.Node) {
+func (r *messageReader) collect(n *yaml.Node, prefix string) {
+	r.doc.each(n, r.faults, func(key, value *yaml.Node) {
 		name := prefix + key.Value
 		switch {
-		case value.Kind == yaml.ScalarNode:
-			found[name] = message{text: value.Value}
-		case value.Kind == yaml.MappingNode && isPlural(value):
-			found[name] = pluralMessage(doc, name, value, faults)
+		case isMessage(value):
+			m := r.message(name, value, 0)
+			m.byName = m.hasNames()
+			r.found[name] = m
 		case value.Kind == yaml.MappingNode && strings.Count(name, ".") < maxNest:
-			collectMessages(doc, value, name+".", found, faults)
+			r.collect(value, name+".")
 		default:
-			faults.add(doc.at(value), "message %q wants a text, or plural forms like {one: …, other: …}", name)
+			r.faults.add(r.doc.at(value), "message %q wants a text, plural forms like {one: …, other: …} or words like {select: gender, female: …, other: …}", name)
 		}
 	})
 }
 
-// isPlural tells plural forms from a group of messages.
-func isPlural(n *yaml.Node) bool {
-	forms := pluralForms()
+// isNote reports whether a key of a message is for its translators and tools.
+func isNote(key string) bool {
+	return key == "description" || key == "hash" || key == "plural"
+}
+
+// isMessage tells a message from a group of messages.
+func isMessage(n *yaml.Node) bool {
+	if n.Kind != yaml.MappingNode {
+		return n.Kind == yaml.ScalarNode
+	}
+	forms := 0
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if _, ok := forms[n.Content[i].Value]; !ok || n.Content[i+1].Kind != yaml.ScalarNode {
+		key, value := n.Content[i].Value, n.Content[i+1]
+		switch {
+		case key == "select" && value.Kind == yaml.ScalarNode:
+			return true
+		case value.Kind != yaml.ScalarNode || !isNote(key) && !slices.Contains(pluralCategories(), key):
+			return false
+		case !isNote(key):
+			forms++
+		}
+	}
+	return forms > 0
+}
+
+func (r *messageReader) message(name string, n *yaml.Node, depth int) message {
+	m := message{at: r.doc.at(n)}
+	if n.Kind == yaml.ScalarNode {
+		m.text = parsePieces(n.Value)
+		return m
+	}
+	m.forms, m.plural = map[string]message{}, true
+	r.doc.each(n, r.faults, func(key, value *yaml.Node) {
+		switch {
+		case key.Value == "select":
+			m.by, m.plural = value.Value, false
+		case key.Value == "plural":
+			m.by = value.Value
+		case isNote(key.Value):
+		case !isMessage(value) || depth >= 3:
+			r.faults.add(r.doc.at(value), "message %q: %q wants a text, or plural forms", name, key.Value)
+		default:
+			m.forms[key.Value] = r.message(name, value, depth+1)
+		}
+	})
+	if _, ok := m.forms["other"]; !ok {
+		r.faults.add(m.at, "message %q has %s but no \"other\": every language needs it", name, m.kind())
+	}
+	if only, ok := m.forms["other"]; ok && m.plural && len(m.forms) == 1 {
+		return only // it depends on nothing: go-i18n writes plain texts so
+	}
+	if m.plural {
+		r.checkForms(name, m)
+	}
+	if m.by == "" {
+		m.by = m.countArgument()
+	}
+	return m
+}
+
+func (m message) kind() string {
+	if m.plural {
+		return "plural forms"
+	}
+	return "words to select from"
+}
+
+// countArgument is the argument that chooses a plural form when the file does
+// not say: the first, or "count" where arguments have names.
+func (m message) countArgument() string {
+	if m.hasNames() {
+		return "count"
+	}
+	return "1"
+}
+
+// checkForms holds plural forms against those that the language has.
+func (r *messageReader) checkForms(name string, m message) {
+	wanted := categoriesOf(r.locale)
+	for _, c := range wanted {
+		if _, ok := m.forms[c]; !ok && c != "other" {
+			r.faults.warn(m.at, "message %q has no form %q, which numbers like %s take in %s: readers get \"other\": add it", name, c, exampleOf(r.locale, c), r.locale)
+		}
+	}
+	for _, c := range keys(m.forms) {
+		if c != "other" && !slices.Contains(wanted, c) {
+			at := m.forms[c].at
+			r.faults.warn(at, "message %q has a form %q, which no number takes in %s: remove it", name, c, r.locale)
+		}
+	}
+}
+
+// parsePieces takes a text apart at {1}, {name} and {{.Name}}, which is how
+// go-i18n writes {name}.
+func parsePieces(text string) []piece {
+	var pieces []piece
+	from := 0
+	for at := 0; at < len(text); {
+		name, n := placeholder(text[at:])
+		if n == 0 {
+			at++
+			continue
+		}
+		if at > from {
+			pieces = append(pieces, piece{text: text[from:at]})
+		}
+		pieces = append(pieces, piece{arg: name})
+		at += n
+		from = at
+	}
+	if from < len(text) {
+		pieces = append(pieces, piece{text: text[from:]})
+	}
+	return pieces
+}
+
+// placeholder reads an argument's place at the start of text; n is its length,
+// 0 when there is none.
+func placeholder(text string) (name string, n int) {
+	open, end := "{", "}"
+	if strings.HasPrefix(text, "{{.") {
+		open, end = "{{.", "}}"
+	}
+	rest, ok := strings.CutPrefix(text, open)
+	if !ok {
+		return "", 0
+	}
+	name, _, ok = strings.Cut(rest, end)
+	if !ok || !isPositional(name) && !isArgumentName(name) {
+		return "", 0
+	}
+	n = len(open) + len(name) + len(end)
+	switch {
+	case open == "{":
+	case name == "PluralCount":
+		name = "count"
+	default:
+		name = strings.ToLower(name[:1]) + name[1:]
+	}
+	return name, n
+}
+
+func isPositional(name string) bool {
+	n, err := strconv.Atoi(name)
+	return err == nil && n > 0 && n < 100 && name[0] != '+' && name[0] != '0'
+}
+
+func isArgumentName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !isLetter(c) && (i == 0 || c < '0' || c > '9') {
 			return false
 		}
 	}
-	return len(n.Content) > 0
+	return name != "" && len(name) <= 40
 }
 
-func pluralMessage(doc document, name string, n *yaml.Node, faults *Faults) message {
-	m := message{forms: map[plural.Form]string{}}
-	known := pluralForms()
-	doc.each(n, faults, func(key, value *yaml.Node) { m.forms[known[key.Value]] = value.Value })
-	if _, ok := m.forms[plural.Other]; !ok {
-		faults.add(doc.at(n), "message %q has plural forms but no \"other\": every language needs it", name)
+// arguments are the names of what a message is given.
+func (m message) arguments() map[string]bool {
+	all := map[string]bool{}
+	for _, s := range m.text {
+		if s.arg != "" {
+			all[s.arg] = true
+		}
 	}
-	return m
+	if m.by != "" {
+		all[m.by] = true
+	}
+	for _, form := range m.forms {
+		maps.Copy(all, form.arguments())
+	}
+	return all
+}
+
+// hasNames reports whether an argument goes by name; all of them do then.
+func (m message) hasNames() bool {
+	for name := range m.arguments() {
+		if !isPositional(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // translator gives the texts of one locale, from it, its ancestors and the
 // default locale in turn.
 type translator struct {
-	language language.Tag
-	chain    []messages
+	locale string
+	rules  pluralRules
+	pseudo string // the pseudo-locale to write in; empty: none
+	chain  []messages
 }
 
 func newTranslator(all map[string]messages, locale, fallback string) *translator {
-	t := &translator{language: language.Make(locale)}
-	for tag, more := locale, true; more; tag, more = parentLocale(tag) {
+	t := &translator{locale: locale, rules: newPluralRules(locale)}
+	for _, tag := range localeChain(locale) {
 		if m, ok := all[tag]; ok {
 			t.chain = append(t.chain, m)
 		}
@@ -115,69 +289,94 @@ func (t *translator) nearest(key string) string {
 	return notice.Nearest(key, known)
 }
 
-// translate is the template function t: the text of key, with {1}, {2}, …
-// replaced by args. Plural forms are chosen by the first argument.
+// translate is the template function t: the text of key with its arguments,
+// which come in order ({1}, {2}, …) or as names and values in turn.
 func (t *translator) translate(key string, args ...any) (string, error) {
 	m, ok := t.find(key)
 	if !ok {
 		return "", fmt.Errorf("no message %q", key)
 	}
-	text := m.text
-	if m.forms != nil {
-		if len(args) == 0 {
-			return "", fmt.Errorf("message %q has plural forms: give it the number, {{t %q .data.count}}", key, key)
+	given := arguments{list: args, named: m.byName}
+	for m.forms != nil {
+		v, ok := given.get(m.by)
+		if !ok {
+			return "", fmt.Errorf("message %q has %s: give it the argument %s", key, m.kind(), m.by)
 		}
-		form, err := t.form(args[0])
-		if err != nil {
-			return "", fmt.Errorf("message %q: %w", key, err)
+		form := fmt.Sprint(v)
+		if m.plural {
+			var err error
+			if form, err = t.rules.category(v); err != nil {
+				return "", fmt.Errorf("message %q: %w", key, err)
+			}
 		}
-		if text, ok = m.forms[form]; !ok {
-			text = m.forms[plural.Other]
+		if next, ok := m.forms[form]; ok {
+			m = next
+		} else {
+			m = m.forms["other"]
 		}
 	}
-	return bounded(fill(text, args))
+	return t.fill(m.text, given)
 }
 
-// fill puts args in place of {1}, {2}, … in one pass, so that an argument's
-// own braces stay what they are.
-func fill(text string, args []any) string {
-	if len(args) == 0 {
-		return text
+// fill puts the arguments in their places. One that was not given leaves its
+// place as it is written; the check has said so.
+func (t *translator) fill(pieces []piece, given arguments) (string, error) {
+	var b strings.Builder
+	for _, s := range pieces {
+		if s.arg == "" {
+			b.WriteString(s.text)
+		} else if v, ok := given.get(s.arg); ok {
+			b.WriteString(fmt.Sprint(v))
+		} else {
+			b.WriteString("{" + s.arg + "}")
+		}
 	}
-	pairs := make([]string, 0, 2*len(args))
-	for i, arg := range args {
-		pairs = append(pairs, "{"+strconv.Itoa(i+1)+"}", fmt.Sprint(arg))
+	if t.pseudo != "" {
+		return bounded(pseudoText(t.pseudo, b.String()))
 	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return bounded(b.String())
 }
 
-// form is the plural category of a number: its integer digits, and its visible
-// decimals as the operands of TR35 ask.
-func (t *translator) form(number any) (plural.Form, error) {
-	var text string
-	switch n := number.(type) {
-	case int:
-		text = strconv.Itoa(n)
-	case int64:
-		text = strconv.FormatInt(n, 10)
-	case decimal:
-		text = n.String()
-	case float64:
-		text = decimal(n).String()
-	default:
-		return plural.Other, fmt.Errorf("plural forms want a number, not %s", kindOf(number))
-	}
-	whole, fraction, _ := strings.Cut(strings.TrimPrefix(text, "-"), ".")
-	trimmed := strings.TrimRight(fraction, "0")
-	return plural.Cardinal.MatchPlural(t.language, digits(whole), len(fraction), len(trimmed), digits(fraction), digits(trimmed)), nil
+// arguments are what a call of t gives beside the key.
+type arguments struct {
+	list  []any
+	named bool
 }
 
-// digits is the value of at most the last nine digits, which is all that the
-// plural rules look at.
-func digits(s string) int {
-	n, err := strconv.Atoi(s[max(0, len(s)-9):])
-	if err != nil {
-		return 0
+func (a arguments) get(name string) (any, bool) {
+	if !a.named {
+		i, _ := strconv.Atoi(name)
+		if i < 1 || i > len(a.list) {
+			return nil, false
+		}
+		return a.list[i-1], true
 	}
-	return min(n, math.MaxInt32)
+	for i := 0; i+1 < len(a.list); i += 2 {
+		if a.list[i] == name {
+			return a.list[i+1], true
+		}
+	}
+	return nil, false
+}
+
+// lintMessages warns of what the default locale's texts have and another's
+// have not, so that its readers would get two languages in one text.
+func lintMessages(all map[string]messages, fallback string, faults *Faults) {
+	for _, locale := range keys(all) {
+		t := newTranslator(all, locale, locale)
+		start := position{path.Join(localesDir, locale+".yaml"), 1, 1}
+		for _, key := range keys(all[fallback]) {
+			want := all[fallback][key]
+			m, ok := t.find(key)
+			if !ok {
+				faults.warn(start, "has no message %q, which %s has (%v): its readers get that one: translate it", key, fallback, want.at)
+				continue
+			}
+			for _, name := range keys(m.arguments()) {
+				if !want.arguments()[name] {
+					faults.warn(m.at, "message %q reads an argument %s that %s does not (%v): correct its name", key, name, fallback, want.at)
+				}
+			}
+		}
+	}
 }

@@ -109,11 +109,10 @@ func (l linked) compile(reachable map[string]bool, funcs map[string]any) (*progr
 	return &program{l.file, t}, err
 }
 
-// instrument makes a tree safe and complete: an empty text at the head of the
-// tree and of every range body, whose write is what the step budget counts
-// (see output), and the recipient's zone in every call of date.
+// instrument makes a tree safe: an empty text at the head of the tree and of
+// every range body, whose write is what the step budget counts (see output).
 func instrument(t *parse.Tree) *parse.Tree {
-	rewriteList(t.Root)
+	tickLoops(t.Root)
 	tick(t.Root)
 	return t
 }
@@ -123,54 +122,10 @@ func tick(list *parse.ListNode) {
 	list.Nodes = append([]parse.Node{head}, list.Nodes...)
 }
 
-func rewriteList(list *parse.ListNode) {
-	if list == nil {
-		return
-	}
-	for _, n := range list.Nodes {
-		switch n := n.(type) {
-		case *parse.ActionNode:
-			rewritePipe(n.Pipe)
-		case *parse.TemplateNode:
-			rewritePipe(n.Pipe)
-		case *parse.IfNode:
-			rewriteBranch(&n.BranchNode)
-		case *parse.WithNode:
-			rewriteBranch(&n.BranchNode)
-		case *parse.RangeNode:
-			rewriteBranch(&n.BranchNode)
-			tick(n.List)
+func tickLoops(list *parse.ListNode) {
+	visit(list, func(n parse.Node) {
+		if loop, ok := n.(*parse.RangeNode); ok {
+			tick(loop.List)
 		}
-	}
-}
-
-func rewriteBranch(b *parse.BranchNode) {
-	rewritePipe(b.Pipe)
-	rewriteList(b.List)
-	rewriteList(b.ElseList)
-}
-
-// rewritePipe turns `date FORMAT TIME` into `dateIn $.to.timezone FORMAT TIME`.
-// The contract check has seen to it that $ is the root there.
-func rewritePipe(pipe *parse.PipeNode) {
-	if pipe == nil {
-		return
-	}
-	for _, cmd := range pipe.Cmds {
-		for _, arg := range cmd.Args {
-			switch arg := arg.(type) {
-			case *parse.PipeNode:
-				rewritePipe(arg)
-			case *parse.ChainNode:
-				if inner, ok := arg.Node.(*parse.PipeNode); ok {
-					rewritePipe(inner)
-				}
-			}
-		}
-		if call, ok := cmd.Args[0].(*parse.IdentifierNode); ok && call.Ident == "date" {
-			zone := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: call.Pos, Ident: []string{"$", "to", "timezone"}}
-			renamed := parse.NewIdentifier("dateIn").SetPos(call.Pos)
-			cmd.Args = append([]parse.Node{renamed, zone}, cmd.Args[1:]...)
-		}
-	}
+	})
 }

@@ -46,6 +46,7 @@ type renderer struct {
 	root map[string]any
 	to   map[string]any
 	in   *jsontext.Decoder
+	who  reading
 }
 
 // renderers are the working sets of renderings that have ended.
@@ -145,7 +146,19 @@ func (r *renderer) prepare(t *Template, req Request) error {
 	r.root["data"], r.root["to"], r.root["id"] = data, r.to, req.ID
 	r.root["category"], r.root["template"], r.root["now"] = category, t.Name, req.Now
 	r.root["unsubscribe_url"] = req.UnsubscribeURL
+	r.address(t, &req)
 	return nil
+}
+
+// address sets what the parts know of their reader: language and direction of
+// the text, and how numbers and times are written.
+func (r *renderer) address(t *Template, req *Request) {
+	locale := t.defaultLocale
+	if g, ok := lookupLocale(t.groups[req.Medium], req.locale(), t.defaultLocale); ok {
+		locale = g.locale
+	}
+	r.who.at(t.readers, locale, req.locale(), req.To.Timezone)
+	r.root["lang"], r.root["dir"], r.root[readerRoot] = locale, direction(locale), &r.who
 }
 
 // execution runs the parts of one group until the first that fails.

@@ -178,7 +178,7 @@ func (r reader) folder(dir string, extensions ...string) map[string]string {
 
 func (r reader) messages(into map[string]string) {
 	for file, text := range r.folder(localesDir, ".yaml") {
-		locale := canonicalLocale(strings.TrimSuffix(path.Base(file), ".yaml"))
+		locale := localeOf(file)
 		if !validLocale(locale) {
 			r.faults.add(position{file, 1, 1}, "%q is no BCP 47 language tag: name the file like de.yaml or de-AT.yaml", locale)
 			continue
@@ -244,4 +244,11 @@ func (s *sources) texts() map[string]string {
 		}
 	}
 	return all
+}
+
+// localeOf is the locale of a file of _locales: de.yaml, and active.de.yaml
+// as go-i18n's tool names it.
+func localeOf(file string) string {
+	name := strings.TrimSuffix(path.Base(file), ".yaml")
+	return canonicalLocale(name[strings.LastIndexByte(name, '.')+1:])
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/template/parse"
 
+	"github.com/bojanz/currency"
+
 	"github.com/carillonhq/carillon/notice"
 )
 
@@ -76,12 +78,14 @@ func (s scope) guarded(keys []string) scope {
 type walker struct {
 	part   linked
 	texts  *translator
+	dates  *zones
 	faults *Faults
 	refs   *contract
-	called map[string]bool // trees that the part reaches
-	seen   map[string]bool // calls walked already
-	stack  []string        // calls being walked
-	tree   *parse.Tree     // the tree being walked
+	called map[string]bool    // trees that the part reaches
+	seen   map[string]bool    // calls walked already
+	stack  []string           // calls being walked
+	tree   *parse.Tree        // the tree being walked
+	piped  *parse.CommandNode // the last command that is given the one before it
 	// usesMessages: some text comes from _locales, so the version depends on it.
 	// translated: a text of the part itself does, not only of a partial or layout.
 	usesMessages, translated bool
@@ -240,6 +244,9 @@ func (w *walker) pipeCommands(s *scope, p *parse.PipeNode, mode use) place {
 		if i+1 < len(p.Cmds) {
 			m = lastArgument(p.Cmds[i+1])
 		}
+		if i > 0 {
+			w.piped = cmd
+		}
 		value = w.command(*s, cmd, m)
 	}
 	return value
@@ -277,7 +284,11 @@ func (w *walker) command(s scope, cmd *parse.CommandNode, mode use) place {
 		return w.operand(s, cmd.Args[0], mode)
 	}
 	args := cmd.Args[1:]
-	w.checkCall(s, f, args)
+	given := args
+	if w.piped == cmd {
+		given = append(slices.Clip(args), &parse.NilNode{NodeType: parse.NodeNil}) // there is one, whatever it is
+	}
+	w.checkCall(s, f, given)
 	for i, arg := range args {
 		w.operand(s, arg, argumentUse(f.Ident, i == len(args)-1, mode))
 		if f.Ident == "and" {
@@ -312,12 +323,11 @@ func (w *walker) checkCall(s scope, f *parse.IdentifierNode, args []parse.Node) 
 		w.translated = w.translated || w.tree.ParseName == w.part.file
 		w.checkMessage(f, args)
 	case "date":
-		if !s.dollar.isRoot() {
-			w.faults.add(w.at(f), "date does not know the recipient's zone here: call the partial with {{template %q .}}, or write dateIn ZONE FORMAT TIME", last(w.stack))
-		}
 		w.checkLayout(f, args, 0)
 	case "dateIn":
 		w.checkLayout(f, args, 1)
+	case "money":
+		w.checkCurrency(args)
 	}
 }
 
@@ -332,11 +342,49 @@ func (w *walker) checkMessage(f *parse.IdentifierNode, args []parse.Node) {
 		return
 	}
 	m, ok := w.texts.find(key.Text)
-	switch {
-	case !ok:
+	if !ok {
 		w.faults.add(w.at(key), "no message %q in %s%s", key.Text, localesDir, known(key.Text, []string{w.texts.nearest(key.Text)}))
-	case m.forms != nil && len(args) < 2:
-		w.faults.add(w.at(key), "message %q has plural forms: give it the number, {{t %q .data.count}}", key.Text, key.Text)
+		return
+	}
+	w.checkArguments(key, m, args[1:])
+}
+
+// checkArguments holds a call of t against what its message reads.
+func (w *walker) checkArguments(key *parse.StringNode, m message, args []parse.Node) {
+	var given []string
+	if m.byName {
+		for i := 0; i < len(args); i += 2 {
+			name, ok := args[i].(*parse.StringNode)
+			if !ok || i+1 == len(args) {
+				w.faults.add(w.at(key), "message %q has arguments by name: write {{t %q \"%s\" .data.value}}, each name with its value", key.Text, key.Text, keys(m.arguments())[0])
+				return
+			}
+			if given = append(given, name.Text); !m.arguments()[name.Text] {
+				w.faults.warn(w.at(name), "message %q reads no argument %q%s", key.Text, name.Text, known(name.Text, keys(m.arguments())))
+			}
+		}
+	} else {
+		for i := range args {
+			given = append(given, strconv.Itoa(i+1))
+		}
+	}
+	for _, name := range keys(m.arguments()) {
+		switch {
+		case slices.Contains(given, name):
+		case name == m.by && m.plural && name == "1":
+			w.faults.add(w.at(key), "message %q has plural forms: give it the number, {{t %q .data.count}}", key.Text, key.Text)
+		default:
+			w.faults.add(w.at(key), "message %q reads an argument %s that it is not given (%v)", key.Text, name, m.at)
+		}
+	}
+}
+
+func (w *walker) checkCurrency(args []parse.Node) {
+	if len(args) == 0 {
+		return // the engine says that there are too few
+	}
+	if code, ok := args[0].(*parse.StringNode); ok && !currency.IsValid(strings.ToUpper(code.Text)) {
+		w.faults.add(w.at(code), "%q is no currency: write its code in ISO 4217, like EUR or JPY", code.Text)
 	}
 }
 
@@ -346,7 +394,7 @@ func (w *walker) checkLayout(f *parse.IdentifierNode, args []parse.Node, i int) 
 		return
 	}
 	if layout, ok := args[i].(*parse.StringNode); ok {
-		if _, err := dateLayout(layout.Text); err != nil {
+		if _, err := w.dates.dateWriter(layout.Text); err != nil {
 			w.faults.add(w.at(layout), "%v", err)
 		}
 	}
@@ -437,7 +485,7 @@ func (w *walker) falsehoods(s scope, p *parse.PipeNode) []string {
 }
 
 func rootNames() []string {
-	return []string{"data", "to", "id", "category", "template", "now", "unsubscribe_url"}
+	return []string{"data", "to", "id", "category", "template", "now", "unsubscribe_url", "lang", "dir"}
 }
 
 func personNames() []string { return []string{"user", "name", "email", "locale", "timezone"} }
@@ -461,11 +509,4 @@ func (w *walker) use(s scope, p place, n parse.Node, mode use) {
 	case name == "to" && len(p.path) > 2, name != "to" && name != "now" && len(p.path) > 1:
 		w.faults.add(w.at(n), ".%s has no fields", strings.Join(p.path[:len(p.path)-1], "."))
 	}
-}
-
-func last(stack []string) string {
-	if len(stack) == 0 {
-		return ""
-	}
-	return stack[len(stack)-1]
 }
