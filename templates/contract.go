@@ -23,30 +23,67 @@ type contract struct {
 
 // read is one path into the data that some part reads.
 type read struct {
-	path []string // "*" for the elements of a list
+	path []string // "*" for the elements of a list, and see indexStep
 	// absent says, for each step of the path, whether the value may be absent
 	// or null there, because the part tests it first or has a default.
 	absent []bool
+	use    use
 	at     position
 }
 
-func (c *contract) add(s scope, path []string, at position, mode use) {
+// indexStep is the step of a path to one element of a list. No member of an
+// object is confused with it.
+func indexStep(i int) string { return "\x00" + strconv.Itoa(i) }
+
+// indexOf is the number of an indexStep.
+func indexOf(step string) (int, bool) {
+	if !strings.HasPrefix(step, "\x00") {
+		return 0, false
+	}
+	i, err := strconv.Atoi(step[1:])
+	return i, err == nil
+}
+
+// dotted writes a path as templates do; elements of lists as [0] and [*].
+func dotted(path []string) string {
+	var b strings.Builder
+	b.WriteString(".data")
+	for _, step := range path {
+		i, isIndex := indexOf(step)
+		switch {
+		case isIndex:
+			fmt.Fprintf(&b, "[%d]", i)
+		case step == "*":
+			b.WriteString("[*]")
+		default:
+			b.WriteString("." + step)
+		}
+	}
+	return b.String()
+}
+
+// add notes a read; at tells its place when it is a new one.
+func (c *contract) add(s scope, path []string, u use, at func() position) {
 	if len(path) == 0 {
 		return
 	}
-	r := read{path: path, absent: make([]bool, len(path)), at: at}
-	for i := range path {
+	r := read{path: path, absent: make([]bool, len(path)), use: u}
+	key := []byte{byte(u.want)}
+	for i, step := range path {
 		r.absent[i] = slices.Contains(s.guards, "data/"+strings.Join(path[:i+1], "/"))
+		if i == len(path)-1 && u.absent {
+			_, isIndex := indexOf(step)
+			r.absent[i] = r.absent[i] || !isIndex // the engine has no element that is not there
+		}
+		key = strconv.AppendBool(append(append(key, step...), '/'), r.absent[i])
 	}
-	if mode == tolerated {
-		r.absent[len(path)-1] = true
-	}
-	key := strings.Join(path, "/") + fmt.Sprint(r.absent)
+	key = append(key, byte(u.form))
 	if c.seen == nil {
 		c.seen = map[string]bool{}
 	}
-	if !c.seen[key] {
-		c.seen[key] = true
+	if !c.seen[string(key)] {
+		c.seen[string(key)] = true
+		r.at = at()
 		c.reads = append(c.reads, r)
 	}
 }
@@ -56,34 +93,102 @@ func (c *contract) check(faults *Faults) {
 	if c.schema == nil {
 		return
 	}
+	data := promised(c.schema).narrowed(kindObject)
 	for _, r := range c.reads {
-		r.checkSchema(c.schema, faults)
+		r.check(data, faults)
 	}
 }
 
-// checkSchema follows r through the schema as far as the schema is plain; what
-// it leaves open is checked with each notification's data.
-func (r read) checkSchema(schema *jsonschema.Schema, faults *Faults) {
-	for i, name := range r.path {
-		schema = target(schema)
-		next, declared := stepSchema(schema, name)
-		dotted := ".data." + strings.Join(r.path[:i+1], ".")
-		switch {
-		case !declared && closed(schema, name):
-			faults.add(r.at, "%s is not in the schema%s: correct it, or declare it under properties", dotted, nearProperty(schema, name))
-			return
-		case next == nil:
-			return
-		case r.absent[i] || name == "*":
-		case !slices.Contains(schema.Required, name):
-			faults.add(r.at, "%s is optional in the schema: list %q under required, or write {{with %s}}…{{end}} or {{%s | default \"…\"}}", dotted, name, dotted, dotted)
-			return
-		case nullable(next):
-			faults.add(r.at, "%s may be null by the schema: write {{with %s}}…{{end}} or {{%s | default \"…\"}}", dotted, dotted, dotted)
+// check follows r through the schema; what that leaves open is checked with
+// each notification's data.
+func (r read) check(p promise, faults *Faults) {
+	for i, step := range r.path {
+		if i > 0 && !r.checkWithin(p, i, faults) {
 			return
 		}
-		schema = next
+		p = p.narrowed(containers(step))
+		if len(p) == 0 {
+			return
+		}
+		m := p.member(step)
+		if !r.checkMember(p, m, i, faults) {
+			return
+		}
+		p = m.value
 	}
+	if bad := p.kinds() &^ (r.use.want | kindNull); r.use.want != 0 && bad != 0 && p.typed() {
+		faults.add(r.at, "%s may be %s by the schema, and the template %s", dotted(r.path), bad, r.use.how)
+	}
+}
+
+// containers are the kinds of values that have such a step.
+func containers(step string) kinds {
+	switch _, isIndex := indexOf(step); {
+	case isIndex:
+		return kindArray
+	case step == "*":
+		return kindArray | kindObject | kindInteger
+	}
+	return kindObject
+}
+
+// checkWithin checks that the value before the i-th step has such a step.
+func (r read) checkWithin(p promise, i int, faults *Faults) bool {
+	wanted := containers(r.path[i])
+	bad := p.kinds() &^ (wanted | kindNull)
+	if bad == 0 || !p.typed() {
+		return true
+	}
+	what := fmt.Sprintf("reads %q of it", r.path[i])
+	if n, isIndex := indexOf(r.path[i]); isIndex {
+		what = fmt.Sprintf("reads its element %d", n)
+	} else if wanted != kindObject {
+		what = "goes through it as a list"
+	}
+	faults.add(r.at, "%s may be %s by the schema, and the template %s", dotted(r.path[:i]), bad, what)
+	return false
+}
+
+// checkMember checks the value that the i-th step leads to; false when nothing
+// more can be said.
+func (r read) checkMember(p promise, m member, i int, faults *Faults) bool {
+	name, whole := r.path[i], dotted(r.path[:i+1])
+	n, isIndex := indexOf(name)
+	switch {
+	case !m.declared:
+		faults.add(r.at, "%s is not in the schema%s: correct it, or declare it under properties", whole, nearProperty(p, name))
+		return false
+	case r.absent[i] || name == "*":
+		return !m.unknown && len(m.value) > 0
+	case isIndex && !m.certain:
+		list := dotted(r.path[:i])
+		faults.add(r.at, "%s may have fewer than %d elements by the schema: give it minItems: %d, or write {{if gt (len %s) %d}}…{{end}}", list, n+1, n+1, list, n)
+		return false
+	case m.unknown:
+		return false
+	case !m.certain:
+		faults.add(r.at, "%s is optional in the schema: list %q under required, or write {{with %s}}…{{end}} or {{%s | default \"…\"}}", whole, name, whole, whole)
+		return false
+	case m.value.typed() && m.value.kinds()&kindNull != 0:
+		faults.add(r.at, "%s may be null by the schema: write {{with %s}}…{{end}} or {{%s | default \"…\"}}", whole, whole, whole)
+		return false
+	}
+	return len(m.value) > 0
+}
+
+func nearProperty(p promise, name string) string {
+	declared := map[string]bool{}
+	for _, a := range p {
+		for _, s := range a.all {
+			for property := range s.Properties {
+				declared[property] = true
+			}
+		}
+	}
+	if near := notice.Nearest(name, keys(declared)); near != "" {
+		return " (did you mean " + near + "?)"
+	}
+	return ""
 }
 
 // target follows $ref to where it leads.
@@ -106,37 +211,7 @@ func stepSchema(s *jsonschema.Schema, name string) (next *jsonschema.Schema, dec
 		next, declared = s.Properties[name]
 		return next, declared
 	}
-	if len(s.PrefixItems) > 0 {
-		return nil, true
-	}
-	if s.Items2020 != nil {
-		return s.Items2020, true
-	}
-	next, _ = s.AdditionalProperties.(*jsonschema.Schema)
-	return next, true
-}
-
-// closed reports whether s lists its properties, so that another name is a
-// mistake: nothing in it lets other properties be.
-func closed(s *jsonschema.Schema, name string) bool {
-	if s == nil || name == "*" || len(s.Properties) == 0 {
-		return false
-	}
-	_, open := s.AdditionalProperties.(*jsonschema.Schema)
-	return !open && len(s.PatternProperties) == 0 && len(s.AllOf)+len(s.AnyOf)+len(s.OneOf)+len(s.DependentSchemas) == 0 &&
-		s.If == nil && s.DynamicRef == nil
-}
-
-func nearProperty(s *jsonschema.Schema, name string) string {
-	if near := notice.Nearest(name, keys(s.Properties)); near != "" {
-		return " (did you mean " + near + "?)"
-	}
-	return ""
-}
-
-func nullable(s *jsonschema.Schema) bool {
-	s = target(s)
-	return s != nil && s.Types != nil && slices.Contains(s.Types.ToStrings(), "null")
+	return s.Items2020, true
 }
 
 // faults are the values that the parts need and data does not have.
@@ -165,11 +240,16 @@ func (in *inspection) fault(format string, args ...any) {
 // follow checks v from the i-th step of the read on.
 func (in *inspection) follow(v any, i int) {
 	if i == len(in.read.path) {
+		in.usable(v)
 		return
 	}
 	name := in.read.path[i]
 	if name == "*" {
 		in.followAll(v, i)
+		return
+	}
+	if n, isIndex := indexOf(name); isIndex {
+		in.followOne(v, n, i)
 		return
 	}
 	object, ok := v.(map[string]any)
@@ -179,6 +259,30 @@ func (in *inspection) follow(v any, i int) {
 	}
 	next, there := object[name]
 	in.step(name, next, there, i)
+}
+
+// usable checks the value that the whole path has led to.
+func (in *inspection) usable(v any) {
+	u := in.read.use
+	switch text, isText := v.(string); {
+	case u.want != 0 && kindsOf(v)&u.want == 0:
+		in.fault("is %s, and the template %s", kindsOf(v), u.how)
+	case isText && !u.form.fits(text):
+		in.fault("does not read as the template %s: send %s", u.how, u.form)
+	}
+}
+
+// followOne checks the n-th element of a list.
+func (in *inspection) followOne(v any, n, i int) {
+	list, ok := v.([]any)
+	switch {
+	case !ok:
+		in.fault("is %s: send an array, the template reads its element %d", kindOf(v), n)
+	case n < len(list):
+		in.step(strconv.Itoa(n), list[n], true, i)
+	default:
+		in.step(strconv.Itoa(n), nil, false, i)
+	}
 }
 
 // followAll checks every element of a list.
@@ -231,7 +335,8 @@ func belowData(pointer string) []string {
 func (c *contract) optional() [][]string {
 	var paths [][]string
 	for _, r := range c.reads {
-		if last := len(r.path) - 1; r.absent[last] && r.path[last] != "*" {
+		last := len(r.path) - 1
+		if _, isIndex := indexOf(r.path[last]); r.absent[last] && r.path[last] != "*" && !isIndex {
 			paths = append(paths, r.path)
 		}
 	}
@@ -244,6 +349,14 @@ func putNull(v any, path []string) {
 		if name == "*" {
 			putNullInAll(v, path[i+1:])
 			return
+		}
+		if n, isIndex := indexOf(name); isIndex {
+			list, _ := v.([]any)
+			if n >= len(list) {
+				return
+			}
+			v = list[n]
+			continue
 		}
 		object, ok := v.(map[string]any)
 		if !ok {

@@ -59,6 +59,12 @@ func functions(t *translator) map[string]any {
 		"print":    func(v ...any) (string, error) { return bounded(fmt.Sprint(v...)) },
 		"println":  func(v ...any) (string, error) { return bounded(fmt.Sprintln(v...)) },
 		"printf":   format,
+		"eq":       equal,
+		"ne":       differ,
+		"lt":       ordering(func(n int) bool { return n < 0 }),
+		"le":       ordering(func(n int) bool { return n <= 0 }),
+		"gt":       ordering(func(n int) bool { return n > 0 }),
+		"ge":       ordering(func(n int) bool { return n >= 0 }),
 		"html":     func(v ...any) (string, error) { return bounded(template.HTMLEscaper(v...)) },
 		"js":       func(v ...any) (string, error) { return bounded(template.JSEscaper(v...)) },
 		"urlquery": func(v ...any) (string, error) { return bounded(template.URLQueryEscaper(v...)) },
@@ -158,25 +164,6 @@ func index(v any, keys ...any) (any, error) {
 		}
 	}
 	return v, nil
-}
-
-// format is printf without the widths that would fill memory.
-func format(layout string, args ...any) (string, error) {
-	digits := 0
-	for i := range len(layout) {
-		switch c := layout[i]; {
-		case c == '*':
-			return "", errors.New("printf: no * widths here: write the number")
-		case c >= '0' && c <= '9':
-			digits++
-		default:
-			digits = 0
-		}
-		if digits > 3 {
-			return "", errors.New("printf: a width has more than 3 digits")
-		}
-	}
-	return bounded(fmt.Sprintf(layout, args...))
 }
 
 // kindOf names a value's type as JSON calls it, with its article.

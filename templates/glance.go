@@ -29,6 +29,7 @@ type glance struct {
 type shape struct {
 	kinds  string            // the kinds it may be, see jsontext.Kind; empty: any
 	whole  bool              // a number must be written as an integer
+	form   form              // what a string must be
 	filled bool              // it may not be null
 	within string            // "{" or "[" when something is read within it, unless it is null; "" otherwise
 	fields map[string]*shape // by name; another name may hold anything
@@ -114,6 +115,9 @@ func (s *shape) addTypes(types []string) bool {
 // addRead takes in what a part reads.
 func (s *shape) addRead(r read) bool {
 	for i, name := range r.path {
+		if _, isIndex := indexOf(name); isIndex {
+			return false
+		}
 		if name == "*" {
 			if !s.restrict("[") {
 				return false
@@ -130,7 +134,35 @@ func (s *shape) addRead(r read) bool {
 		}
 		s.filled = s.filled || !r.absent[i]
 	}
-	return true
+	return s.addUse(r.use)
+}
+
+// addUse takes in what is done with the value that a read leads to.
+func (s *shape) addUse(u use) bool {
+	if u.form != formAny && s.form != formAny && s.form != u.form {
+		return false
+	}
+	s.form = max(s.form, u.form)
+	if u.want == 0 || u.want == kindNull {
+		return true
+	}
+	wanted := "n" // whether it may be null is another question
+	for i, letters := range [...]string{"", "tf", "0", "0", `"`, "[", "{"} {
+		if u.want&(1<<i) != 0 {
+			wanted += letters
+		}
+	}
+	s.whole = s.whole || u.want&kindNumber == kindInteger
+	if s.kinds != "" {
+		wanted = strings.Map(func(r rune) rune {
+			if strings.ContainsRune(s.kinds, r) {
+				return r
+			}
+			return -1
+		}, wanted)
+	}
+	s.kinds = wanted
+	return s.kinds != ""
 }
 
 // restrict says that something is read within the value, as of kind.
@@ -206,6 +238,11 @@ func (e *eye) value(s *shape, depth int) bool {
 		return e.object(s, depth)
 	case '[':
 		return e.list(s, depth)
+	case '"':
+		if s.form != formAny {
+			text, err := e.in.ReadValue()
+			return err == nil && s.form.fits(string(text[1:len(text)-1]))
+		}
 	case '0':
 		number, err := e.in.ReadValue()
 		return err == nil && isPlainNumber(number, s.whole)

@@ -36,14 +36,6 @@ func (p place) key() string {
 	return strings.Join(p.path, "/")
 }
 
-// use says what becomes of a value that is absent.
-type use uint8
-
-const (
-	demanded  use = iota // it must be there: it is printed, or computed with
-	tolerated            // it may be absent: it is tested, or has a default
-)
-
 // scope is what names mean at one point of a part.
 type scope struct {
 	dot, dollar place
@@ -68,6 +60,15 @@ func (s scope) lookup(name string) place {
 	return place{}
 }
 
+// unguarded forgets what is known to be at or within a place.
+func (s scope) unguarded(p place) scope {
+	if p.known {
+		key := p.key()
+		s.guards = slices.DeleteFunc(slices.Clone(s.guards), func(g string) bool { return g == key || strings.HasPrefix(g, key+"/") })
+	}
+	return s
+}
+
 func (s scope) guarded(keys []string) scope {
 	s.guards = append(slices.Clip(s.guards), keys...)
 	return s
@@ -81,18 +82,21 @@ type walker struct {
 	dates  *zones
 	faults *Faults
 	refs   *contract
-	called map[string]bool    // trees that the part reaches
-	seen   map[string]bool    // calls walked already
-	stack  []string           // calls being walked
-	tree   *parse.Tree        // the tree being walked
-	piped  *parse.CommandNode // the last command that is given the one before it
+	called map[string]bool // trees that the part reaches
+	seen   map[string]bool // calls walked already
+	nodes  int             // how much was walked
+	stack  []string        // calls being walked
+	tree   *parse.Tree     // the tree being walked
 	// usesMessages: some text comes from _locales, so the version depends on it.
 	// translated: a text of the part itself does, not only of a partial or layout.
 	usesMessages, translated bool
 }
 
-// maxCalls bounds the walk over partials that call partials.
-const maxCalls = 5000
+// What bounds the walk over partials that call partials.
+const (
+	maxCalls = 5000
+	maxNodes = 1_000_000
+)
 
 func (w *walker) run() {
 	root := scope{dot: place{known: true}, dollar: place{known: true}}
@@ -129,6 +133,7 @@ func (w *walker) list(s scope, list *parse.ListNode) {
 	if list == nil {
 		return
 	}
+	w.nodes += len(list.Nodes)
 	for _, n := range list.Nodes {
 		switch n := n.(type) {
 		case *parse.ActionNode:
@@ -149,7 +154,7 @@ func (w *walker) action(s *scope, n *parse.ActionNode) {
 	if len(n.Pipe.Decl) == 0 && path.Ext(w.tree.ParseName) == ".json" && !writesJSON(n.Pipe) {
 		w.faults.add(w.at(n), "%s writes a bare value, which is no JSON: write {{json …}}", n)
 	}
-	w.pipe(s, n.Pipe, demanded)
+	w.pipe(s, n.Pipe, printed())
 }
 
 // writesJSON reports whether a pipeline's outcome is JSON whatever its values.
@@ -165,7 +170,7 @@ func writesJSON(p *parse.PipeNode) bool {
 
 // branch walks if and with, and what they say of the values they test.
 func (w *walker) branch(s scope, n *parse.BranchNode) {
-	value := w.pipe(&s, n.Pipe, tolerated)
+	value := w.pipe(&s, n.Pipe, tested())
 	then := s.guarded(w.truths(s, n.Pipe))
 	if n.NodeType == parse.NodeWith {
 		then.dot = value
@@ -177,10 +182,11 @@ func (w *walker) branch(s scope, n *parse.BranchNode) {
 func (w *walker) loop(s scope, n *parse.RangeNode) {
 	inner := s
 	decl := n.Pipe.Decl
-	value := w.pipeCommands(&inner, n.Pipe, tolerated)
+	value := w.pipeCommands(&inner, n.Pipe, tested())
 	inner = inner.guarded(w.truths(s, n.Pipe))
 	element := value.field("*")
-	w.use(inner, element, n.Pipe, tolerated)
+	inner = inner.unguarded(element) // what an outer loop has tested is another element
+	w.use(inner, element, n.Pipe, tested())
 	for i, v := range decl {
 		bound := place{}
 		if i == len(decl)-1 {
@@ -197,7 +203,7 @@ func (w *walker) loop(s scope, n *parse.RangeNode) {
 func (w *walker) call(s scope, n *parse.TemplateNode) {
 	var given place
 	if n.Pipe != nil {
-		given = w.pipe(&s, n.Pipe, tolerated)
+		given = w.pipe(&s, n.Pipe, tested())
 	}
 	tree, ok := w.part.trees[n.Name]
 	switch {
@@ -207,7 +213,7 @@ func (w *walker) call(s scope, n *parse.TemplateNode) {
 	case slices.Contains(w.stack, n.Name):
 		w.faults.add(w.at(n), "%q calls itself in a circle: %s", n.Name, strings.Join(append(w.stack, n.Name), " → "))
 		return
-	case len(w.seen) > maxCalls:
+	case len(w.seen) > maxCalls, w.nodes > maxNodes:
 		w.faults.add(w.at(n), "the partials call each other in too many ways to be checked")
 		return
 	}
@@ -236,63 +242,53 @@ func (w *walker) pipe(s *scope, p *parse.PipeNode, mode use) place {
 
 func (w *walker) pipeCommands(s *scope, p *parse.PipeNode, mode use) place {
 	if len(p.Decl) > 0 {
-		mode = tolerated // what is done with the variable decides
+		mode = tested() // what is done with the variable decides
 	}
 	var value place
 	for i, cmd := range p.Cmds {
 		m := mode
 		if i+1 < len(p.Cmds) {
-			m = lastArgument(p.Cmds[i+1])
+			m = w.pipedInto(p.Cmds[i+1:], mode)
 		}
-		if i > 0 {
-			w.piped = cmd
-		}
-		value = w.command(*s, cmd, m)
+		value = w.command(*s, cmd, i > 0, m)
 	}
 	return value
 }
 
-// lastArgument is how a command uses what is piped into it.
-func lastArgument(cmd *parse.CommandNode) use {
-	if f, ok := cmd.Args[0].(*parse.IdentifierNode); ok {
-		return argumentUse(f.Ident, true, demanded)
+// pipedInto is how the first of the commands uses what is piped into it.
+func (w *walker) pipedInto(cmds []*parse.CommandNode, outcome use) use {
+	f, ok := cmds[0].Args[0].(*parse.IdentifierNode)
+	if !ok {
+		return printed()
 	}
-	return demanded
+	if len(cmds) > 1 {
+		outcome = w.pipedInto(cmds[1:], outcome)
+	}
+	last := len(cmds[0].Args) - 1
+	return w.argument(f.Ident, cmds[0].Args[1:], last, last+1, outcome)
 }
 
-// argumentUse is what a function does with an absent argument.
-func argumentUse(function string, last bool, outcome use) use {
-	switch function {
-	case "not", "eq", "ne", "json":
-		return tolerated
-	case "default":
-		if last {
-			return tolerated
-		}
-	case "and", "or":
-		if !last {
-			return tolerated
-		}
-		return outcome
-	}
-	return demanded
-}
-
-func (w *walker) command(s scope, cmd *parse.CommandNode, mode use) place {
+func (w *walker) command(s scope, cmd *parse.CommandNode, piped bool, mode use) place {
 	f, ok := cmd.Args[0].(*parse.IdentifierNode)
 	if !ok {
 		return w.operand(s, cmd.Args[0], mode)
 	}
 	args := cmd.Args[1:]
 	given := args
-	if w.piped == cmd {
+	if piped {
 		given = append(slices.Clip(args), &parse.NilNode{NodeType: parse.NodeNil}) // there is one, whatever it is
 	}
+	n := len(given)
 	w.checkCall(s, f, given)
 	for i, arg := range args {
-		w.operand(s, arg, argumentUse(f.Ident, i == len(args)-1, mode))
-		if f.Ident == "and" {
+		u := w.argument(f.Ident, args, i, n, mode)
+		w.checkConstant(f, arg, u)
+		w.operand(s, arg, u)
+		switch f.Ident {
+		case "and":
 			s = s.guarded(w.truthOf(s, arg))
+		case "or":
+			s = s.guarded(w.falsehoodOf(s, arg))
 		}
 	}
 	return w.outcome(s, f.Ident, args, mode)
@@ -303,20 +299,33 @@ func (w *walker) outcome(s scope, function string, args []parse.Node, mode use) 
 	if function != "index" || len(args) < 2 {
 		return place{}
 	}
+	value := w.indexed(s, args)
+	w.use(s, value, args[0], mode)
+	return value
+}
+
+// indexed is the place that the arguments of index lead to.
+func (w *walker) indexed(s scope, args []parse.Node) place {
 	value := w.resolve(s, args[0])
 	for _, arg := range args[1:] {
-		name, ok := arg.(*parse.StringNode)
-		if !ok {
+		switch key := arg.(type) {
+		case *parse.StringNode:
+			value = value.field(key.Text)
+		case *parse.NumberNode:
+			value = value.field(indexStep(int(key.Int64)))
+		default:
 			return place{}
 		}
-		value = value.field(name.Text)
 	}
-	w.use(s, value, args[0], mode)
 	return value
 }
 
 // checkCall reports what can be known to be wrong with a call before any data.
 func (w *walker) checkCall(s scope, f *parse.IdentifierNode, args []parse.Node) {
+	if wrong := wrongCount(f.Ident, len(args)); wrong != "" {
+		w.faults.add(w.at(f), "%s %s", f.Ident, wrong)
+		return
+	}
 	switch f.Ident {
 	case "t":
 		w.usesMessages = true
@@ -328,6 +337,8 @@ func (w *walker) checkCall(s scope, f *parse.IdentifierNode, args []parse.Node) 
 		w.checkLayout(f, args, 1)
 	case "money":
 		w.checkCurrency(args)
+	case "printf":
+		w.checkPrintf(f, args)
 	}
 }
 
@@ -409,7 +420,7 @@ func (w *walker) operand(s scope, n parse.Node, mode use) place {
 		w.checkCall(s, n, nil)
 		return place{}
 	case *parse.ChainNode:
-		value := w.operand(s, n.Node, demanded).field(n.Field...)
+		value := w.operand(s, n.Node, computed(0, "reads a field of it")).field(n.Field...)
 		w.use(s, value, n, mode)
 		return value
 	}
@@ -430,58 +441,23 @@ func (w *walker) resolve(s scope, n parse.Node) place {
 	case *parse.ChainNode:
 		return w.resolve(s, n.Node).field(n.Field...)
 	case *parse.PipeNode:
-		if len(n.Cmds) == 1 && len(n.Cmds[0].Args) == 1 {
-			return w.resolve(s, n.Cmds[0].Args[0])
+		if len(n.Cmds) == 1 {
+			return w.outcomeOf(s, n.Cmds[0].Args)
 		}
 	}
 	return place{}
 }
 
-// truths are the places that are there when a condition holds.
-func (w *walker) truths(s scope, p *parse.PipeNode) []string {
-	if len(p.Cmds) != 1 {
-		return nil
+// outcomeOf is the place that a command leads to.
+func (w *walker) outcomeOf(s scope, args []parse.Node) place {
+	f, isCall := args[0].(*parse.IdentifierNode)
+	switch {
+	case len(args) == 1 && !isCall:
+		return w.resolve(s, args[0])
+	case isCall && f.Ident == "index" && len(args) > 2:
+		return w.indexed(s, args[1:])
 	}
-	args := p.Cmds[0].Args
-	f, ok := args[0].(*parse.IdentifierNode)
-	if !ok {
-		return w.truthOf(s, args[0])
-	}
-	if f.Ident != "and" && (f.Ident != "eq" || !slices.ContainsFunc(args, isConstant)) {
-		return nil
-	}
-	var all []string
-	for _, arg := range args[1:] {
-		all = append(all, w.truthOf(s, arg)...)
-	}
-	return all
-}
-
-// isConstant tells what equals a constant from what may equal nothing.
-func isConstant(n parse.Node) bool {
-	t := n.Type()
-	return t == parse.NodeString || t == parse.NodeNumber || t == parse.NodeBool
-}
-
-func (w *walker) truthOf(s scope, n parse.Node) []string {
-	if p, ok := n.(*parse.PipeNode); ok {
-		return w.truths(s, p)
-	}
-	if value := w.resolve(s, n); value.known && len(value.path) > 0 {
-		return []string{value.key()}
-	}
-	return nil
-}
-
-// falsehoods are the places that are there when a condition does not hold.
-func (w *walker) falsehoods(s scope, p *parse.PipeNode) []string {
-	if len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 2 {
-		return nil
-	}
-	if f, ok := p.Cmds[0].Args[0].(*parse.IdentifierNode); !ok || f.Ident != "not" {
-		return nil
-	}
-	return w.truthOf(s, p.Cmds[0].Args[1])
+	return place{}
 }
 
 func rootNames() []string {
@@ -503,7 +479,7 @@ func (w *walker) use(s scope, p place, n parse.Node, mode use) {
 			w.faults.add(w.at(n), "unknown name .%s: the notification's data is .data.%s; beside it there are .to, .id, .category, .template, .now and .unsubscribe_url", name, name)
 		}
 	case name == "data":
-		w.refs.add(s, p.path[1:], w.at(n), mode)
+		w.refs.add(s, p.path[1:], mode, func() position { return w.at(n) })
 	case name == "to" && len(p.path) > 1 && !slices.Contains(personNames(), p.path[1]):
 		w.faults.add(w.at(n), "unknown name .to.%s%s", p.path[1], known(p.path[1], personNames()))
 	case name == "to" && len(p.path) > 2, name != "to" && name != "now" && len(p.path) > 1:
