@@ -76,6 +76,8 @@ type dev struct {
 	consumer *consumer
 	embedded bool // the Redis is inside this process
 	closers  []func()
+
+	previewPage preview.Page
 }
 
 func (d *dev) close() {
@@ -113,6 +115,9 @@ func (d *dev) open() (err error) {
 		return err
 	}
 	d.onClose(d.consumer.close)
+	if err := d.openPreview(); err != nil {
+		return err
+	}
 	return d.register(&recipients.Profile{Name: "Ada Lovelace", Email: "ada@example.com", Locale: "de"}, demoUser)
 }
 
@@ -195,6 +200,29 @@ func (d *dev) register(p *recipients.Profile, user string) error {
 	return nil
 }
 
+// openPreview lets the preview show what would be sent, and send it to the
+// sandbox.
+func (d *dev) openPreview() error {
+	cfg := d.gateway.cfg
+	w, err := newWire(cfg.Channels.Email)
+	if err != nil {
+		return err
+	}
+	d.onClose(func() { _ = w.mail.Close() })
+	sender, err := newCourier(cfg.Channels, map[string]notice.Address{
+		string(notice.ChannelEmail):   {To: "ada@example.com"},
+		string(notice.ChannelAPNs):    {To: deviceToken(demoUser)},
+		string(notice.ChannelFCM):     {To: "sandbox-android-" + demoUser},
+		string(notice.ChannelWebhook): {To: d.sandbox.WebhookURL + "/hooks/" + demoUser, Secret: d.sandbox.WebhookSecret},
+	})
+	if err != nil {
+		return err
+	}
+	d.onClose(sender.close)
+	d.previewPage = preview.Page{Dir: cfg.Templates.Dir, Wire: w, Sending: sender.sending("the sandbox", "../inbox/")}
+	return nil
+}
+
 // deviceToken is an iOS token that stays the same for a user.
 func deviceToken(user string) string {
 	hex := fmt.Sprintf("%x", user)
@@ -236,7 +264,7 @@ func (d *dev) handler() http.Handler {
 	mux.Handle("/dev/inbox", inbox)
 	mux.Handle("/dev/inbox/", inbox)
 	mux.Handle("/dev/preview", http.RedirectHandler("/dev/preview/", http.StatusPermanentRedirect))
-	mux.Handle("/dev/preview/", http.StripPrefix("/dev/preview", preview.Handler(d.gateway.catalogue)))
+	mux.Handle("/dev/preview/", http.StripPrefix("/dev/preview", preview.Handler(d.gateway.catalogue, d.previewPage)))
 	mux.Handle("GET /{$}", http.RedirectHandler("/dev/inbox/", http.StatusFound))
 	admin := d.gateway.adminHandler(d.consumer.describe)
 	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/debug/pprof/"} {

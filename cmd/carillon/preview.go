@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/templates"
 	"github.com/carillonhq/carillon/templates/preview"
@@ -174,40 +176,49 @@ func (c previewRenderCmd) write(a *app, r preview.Result) error {
 type previewCheckCmd struct {
 	catalogueFlag
 	Format string `enum:"text,json" default:"text" help:"How to print it: ${enum}."`
+	Strict bool   `help:"End with 1 for warnings too."`
 }
 
 // Help is the command's example.
 func (previewCheckCmd) Help() string {
-	return "Example:\n\n    carillon preview check --catalogue ./catalogue"
+	return "Ends with 1 when there is a fault, and with --strict when there is a warning. docs/templates.md says what is checked. Example:\n\n    carillon preview check --catalogue ./catalogue\n    carillon preview check --strict --format json | jq '.faults[] | select(.severity == \"warning\")'"
 }
 
 // Run loads the catalogue and renders every template × locale × channel ×
 // sample of it.
 func (c previewCheckCmd) Run(a *app) error {
 	catalogue, err := templates.LoadDir(c.Catalogue)
-	if err == nil {
-		err = catalogue.Check()
+	var faults templates.Faults
+	switch {
+	case err == nil:
+		faults = catalogue.Examine()
+	case !errors.As(err, &faults):
+		return notSo(err)
 	}
+	bad := faults.Err() != nil || c.Strict && len(faults) > 0
 	if c.Format == "json" {
-		return c.printFaults(a, err)
+		return c.printJSON(a, bad, faults)
 	}
-	if err := c.explain(a.stderr, err); err != nil {
-		return err
+	for _, fault := range c.located(faults) {
+		fmt.Fprintln(a.stderr, fault.Error())
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s: %d templates, %d renderings, no faults\n", c.Catalogue, len(catalogue.Names()), len(catalogue.Cases()))
+	if bad {
+		return notSo(nil)
+	}
+	warnings := ""
+	if len(faults) > 0 {
+		warnings = fmt.Sprintf(", %d warnings", len(faults))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: %d templates, %d renderings, no faults%s\n", c.Catalogue, len(catalogue.Names()), len(catalogue.Cases()), warnings)
 	return err
 }
 
-func (c previewCheckCmd) printFaults(a *app, err error) error {
-	var faults templates.Faults
-	if err != nil && !errors.As(err, &faults) {
-		return notSo(err)
-	}
+func (c previewCheckCmd) printJSON(a *app, bad bool, faults templates.Faults) error {
 	result := struct {
 		OK     bool             `json:"ok"`
 		Faults templates.Faults `json:"faults"`
-	}{err == nil, c.located(faults)}
-	if err := a.printJSON(result); err != nil || result.OK {
+	}{!bad, c.located(faults)}
+	if err := a.printJSON(result); err != nil || !bad {
 		return err
 	}
 	return notSo(nil)
@@ -258,16 +269,25 @@ func (c previewSnapshotCmd) Run(a *app) error {
 // previewServeCmd is `carillon preview serve`.
 type previewServeCmd struct {
 	catalogueFlag
-	Listen string `default:"127.0.0.1:0" placeholder:"ADDR" help:"The address to listen on; port 0 takes a free one (${default})."`
+	Listen string   `default:"127.0.0.1:0" placeholder:"ADDR" help:"The address to listen on; port 0 takes a free one (${default})."`
+	Host   []string `placeholder:"NAME" help:"A further name under which the page may be asked for, where it is not an address or localhost."`
+	Config string   `placeholder:"FILE" help:"A configuration whose channels tests may be sent through, to an address that is typed; without it nothing is ever sent."`
+	Open   bool     `help:"Open it in the browser."`
 }
 
 // Help is the command's example.
 func (previewServeCmd) Help() string {
-	return "Example:\n\n    carillon preview serve --catalogue ./catalogue --listen 127.0.0.1:8081"
+	return "The page asks nothing of the network, and sends only with --config.\n\n" +
+		"Example:\n\n    carillon preview serve --catalogue ./catalogue --open\n    carillon preview serve --config carillon.yaml --listen 127.0.0.1:8081"
 }
 
 // Run serves the preview until it is told to stop.
 func (c previewServeCmd) Run(a *app) error {
+	page, closePage, err := c.page(a)
+	if err != nil {
+		return err
+	}
+	defer closePage()
 	store, err := templates.OpenStore(c.Catalogue, slog.New(slog.NewTextHandler(a.stderr, nil)))
 	if err != nil {
 		return c.explain(a.stderr, err)
@@ -277,14 +297,58 @@ func (c previewServeCmd) Run(a *app) error {
 	if err != nil {
 		return usage(fmt.Errorf("--listen: %w", err))
 	}
-	server := &http.Server{Handler: preview.Handler(store), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: preview.Handler(store, page), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(a.stdout, "preview of %s at http://%s/\n", c.Catalogue, listener.Addr())
+	url := fmt.Sprintf("http://%s/", listener.Addr())
+	fmt.Fprintf(a.stdout, "preview of %s at %s\n", c.Catalogue, url)
+	if c.Open {
+		go c.open(a, url)
+	}
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve the preview: %w", err)
 	case <-a.ctx.Done():
 		return server.Close() // event streams never end by themselves
 	}
+}
+
+// open shows the page; a machine without a browser is no reason to stop.
+func (c previewServeCmd) open(a *app, url string) {
+	if err := browserCommand(a.ctx, runtime.GOOS, url).Run(); err != nil && a.ctx.Err() == nil {
+		fmt.Fprintf(a.stderr, "--open: no browser could be started (%v): open the address yourself\n", err)
+	}
+}
+
+// page is what the page can do: show what would be sent and, with --config,
+// send tests. The function that is returned closes it.
+func (c previewServeCmd) page(a *app) (preview.Page, func(), error) {
+	page := preview.Page{Dir: c.Catalogue, Hosts: c.Host}
+	var section config.Channels
+	var sender *courier
+	if c.Config != "" {
+		if onLoopback(c.Listen) != nil {
+			return page, nil, usage(fmt.Errorf("--config: whoever reaches %q could send through its channels: listen on loopback, as --listen 127.0.0.1:8081", c.Listen))
+		}
+		cfg, err := a.loadConfig(c.Config)
+		if err != nil {
+			return page, nil, err
+		}
+		section = cfg.Channels
+		if sender, err = newCourier(section, nil); err != nil {
+			return page, nil, usage(err)
+		}
+		page.Sending = sender.sending("a real address", "")
+	}
+	w, err := newWire(section.Email)
+	if err != nil {
+		return page, nil, usage(err)
+	}
+	page.Wire = w
+	return page, func() {
+		_ = w.mail.Close() // it has never connected
+		if sender != nil {
+			sender.close()
+		}
+	}, nil
 }

@@ -1,19 +1,13 @@
 package preview
 
 import (
-	"bufio"
 	"errors"
 	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/carillonhq/carillon/notice"
@@ -181,123 +175,5 @@ func TestSnapshotsFollowTheirRenderings(t *testing.T) {
 	}
 	if _, differences = compare(); len(differences) != 0 {
 		t.Errorf("after the second update there are differences:\n%v", differences)
-	}
-}
-
-// serve mounts the preview under a prefix, as the development server does.
-func serve(t *testing.T) (base, dir string) {
-	t.Helper()
-	dir = copyCatalogue(t)
-	store, err := templates.OpenStore(dir, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	mux := http.NewServeMux()
-	mux.Handle("/dev/preview/", http.StripPrefix("/dev/preview", Handler(store)))
-	mux.Handle("/dev/preview", http.StripPrefix("/dev/preview", Handler(store)))
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.CloseClientConnections)
-	t.Cleanup(server.Close)
-	return server.URL + "/dev/preview/", dir
-}
-
-func get(t *testing.T, url string) (*http.Response, string) {
-	t.Helper()
-	response, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(body)
-}
-
-func TestThePageWorksUnderAPrefixAndAsksNobodyElse(t *testing.T) {
-	base, _ := serve(t)
-	response, body := get(t, strings.TrimSuffix(base, "/"))
-	if response.Request.URL.String() != base || !strings.Contains(body, "Template preview") {
-		t.Errorf("without its slash the page is at %s: %.80s", response.Request.URL, body)
-	}
-	if policy := response.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
-		t.Errorf("content security policy %q", policy)
-	}
-	for name, kind := range map[string]string{"style.css": "text/css", "app.js": "text/javascript", "catalogue.json": "application/json"} {
-		response, body := get(t, base+name)
-		if response.StatusCode != 200 || !strings.HasPrefix(response.Header.Get("Content-Type"), kind) || strings.Contains(body, "https://") {
-			t.Errorf("%s: %s, %s", name, response.Status, response.Header.Get("Content-Type"))
-		}
-	}
-	if response, _ := get(t, base+"../../etc/passwd"); response.StatusCode != 404 {
-		t.Errorf("a path outside: %s", response.Status)
-	}
-}
-
-func postRender(t *testing.T, base, body string) (int, renderView) {
-	t.Helper()
-	response, err := http.Post(base+"render", "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	var view renderView
-	if response.StatusCode == 200 {
-		if err := json.UnmarshalRead(response.Body, &view); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return response.StatusCode, view
-}
-
-func TestThePageRendersOrSaysWhatIsWrong(t *testing.T) {
-	base, _ := serve(t)
-	status, view := postRender(t, base, `{"template":"order-shipped","locale":"de","data":"{\"order\":\"A-9\"}"}`)
-	if status != 200 || view.Content.Email == nil || view.Content.Email.Subject != "Ihre Bestellung A-9 ist unterwegs" || !strings.Contains(view.Webhook, "A-9") {
-		t.Errorf("%d %+v", status, view)
-	}
-	for body, pointer := range map[string]string{
-		`{"template":"order-shipped","data":"{\"order\":"}`: "/data",
-		`{"template":"order-shipped","data":""}`:            "/data/order",
-		`{"template":"nothing","data":"{}"}`:                "",
-	} {
-		_, view := postRender(t, base, body)
-		if len(view.Errors) == 0 || view.Errors[0].Pointer != pointer || view.Errors[0].Detail == "" {
-			t.Errorf("%s: errors %v, want one at %q", body, view.Errors, pointer)
-		}
-	}
-	if status, _ := postRender(t, base, `not JSON`); status != http.StatusBadRequest {
-		t.Errorf("a body that is no JSON: %d", status)
-	}
-	if status, _ := postRender(t, base, strings.Repeat(" ", maxBody+1)); status != http.StatusRequestEntityTooLarge {
-		t.Errorf("a body that is too large: %d", status)
-	}
-}
-
-func TestThePageIsToldOfChangesAndShowsWhyOneIsRefused(t *testing.T) {
-	base, dir := serve(t)
-	client := http.Client{Timeout: 15 * time.Second}
-	response, err := client.Get(base + "events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	if !lines.Scan() || lines.Text() != ": open" {
-		t.Fatalf("the stream begins with %q", lines.Text())
-	}
-	if err := os.WriteFile(dir+"/price-drop/en/push.title.txt", []byte("{{.data.price"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for lines.Scan() && lines.Text() != "event: changed" {
-		continue
-	}
-	if lines.Err() != nil {
-		t.Fatalf("no change was told: %v", lines.Err())
-	}
-	if _, body := get(t, base+"catalogue.json"); !strings.Contains(body, "price-drop/en/push.title.txt:1:1: ") || !strings.Contains(body, `"name":"price-drop"`) {
-		t.Errorf("the catalogue lists neither the fault nor the last good template: %s", body)
 	}
 }

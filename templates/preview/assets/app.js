@@ -1,219 +1,330 @@
-"use strict";
+// The preview page: it puts the parts together. The state stands in the
+// address (state.js); every change of it leads through draw().
+import { $, h, show, setText, fill, announce, segments, toggle, languageName } from "./dom.js";
+import { state, change, read, onChange, edited, edit } from "./state.js";
+import * as api from "./api.js";
+import { Tree } from "./tree.js";
+import { EmailView } from "./email.js";
+import { PushView } from "./push.js";
+import { WebhookView } from "./webhook.js";
+import { SourceView, faultList } from "./source.js";
+import { Editor } from "./editor.js";
+import { help, send } from "./dialogs.js";
 
-// The preview page. What is rendered was written by anybody: it is only ever
-// put into the page as text, and a mail's HTML only into a frame that may do
-// nothing: an opaque origin without scripts, under this page's own policy.
-
-const $ = (id) => document.getElementById(id);
 const OTHER = "other…"; // the choice of a locale that the template does not have
-const page = {
-  catalogue: { templates: [], default_locale: "" },
-  template: null,
-  locale: "",
-  edits: new Map(), // template → data that somebody typed
-  asked: 0,         // renderings asked for, so that a late answer is dropped
-};
+const pause = 90;       // between typing and rendering, in milliseconds
+const page = { catalogue: { templates: [], faults: [] }, template: null, detail: null, asked: 0, renderings: [], files: [] };
 
-function show(element, visible) { element.hidden = !visible; }
+const listed = (name) => (page.catalogue.templates || []).find((t) => t.name === name);
+const locale = () => state.locale || page.catalogue.default_locale;
+const samples = () => page.detail?.samples || [];
+const sample = () => samples().find((s) => s.name === state.sample) || samples()[0];
+const data = () => edited(state.template) ?? (sample() ? sample().data : "{}");
+const channel = () => state.channel || page.template?.channels[0] || "email";
 
-function live(state, words) {
-  $("live").dataset.state = state;
-  $("live").textContent = words;
-}
+// ——— panes: what was rendered, one for each locale ———
 
-// The address's fragment remembers what is looked at: #template/locale/sample.
-function remember() {
-  const parts = [page.template.name, page.locale, $("sample").value];
-  history.replaceState(null, "", "#" + parts.map(encodeURIComponent).join("/"));
-}
+class Pane {
+  constructor() {
+    this.title = h("h3", {});
+    this.wrong = h("div", { class: "wrong" });
+    this.views = { email: new EmailView(), push: new PushView(), webhook: new WebhookView(fresh) };
+    this.body = h("div", { class: "body" }, Object.values(this.views).map((v) => v.root));
+    this.nothing = h("p", { class: "hint none" });
+    this.root = h("article", { class: "pane" }, h("header", {}, this.title), this.wrong, this.nothing, this.body);
+  }
 
-function remembered() {
-  try {
-    return location.hash.slice(1).split("/").map(decodeURIComponent);
-  } catch { // a fragment that somebody cut off
-    return [];
+  // update shows a rendering; one that failed leaves the last good one, dimmed.
+  update(view) {
+    const failed = (view.errors || []).length + (view.faults || []).length > 0;
+    if (!failed) this.good = view;
+    this.root.classList.toggle("stale", failed);
+    fill(this.wrong, (view.faults || []).map((f) => h("p", {}, f.file ? h("button", { type: "button", class: "link place", onclick: () => openSource(f.file, String(f.line || 1)) }, `${f.file}:${f.line || 1}`) : "", " ", f.what)));
+    show(this.wrong, (view.faults || []).length);
+    this.draw();
+  }
+
+  draw() {
+    const now = channel();
+    const there = this.good && this.good.locales?.[now];
+    for (const [name, view] of Object.entries(this.views)) show(view.root, there && name === now);
+    setText(this.nothing, there || !this.good ? "" : `This template has nothing for ${now}.`);
+    show(this.nothing, !there && this.good);
+    this.drawTitle(there);
+    if (there) this.views[now].update(this.good, state, page.catalogue.app);
+  }
+
+  drawTitle(used) {
+    const asked = this.good?.locale || "";
+    fill(this.title, h("span", { class: "tag" }, used || asked), " ", languageName(used || asked || "und"), used && used !== asked && h("span", { class: "fallback" }, ` for want of ${asked}`));
   }
 }
 
-// ——— what to render ———
+const panes = [new Pane(), new Pane()];
 
-const samples = () => page.template.samples || [];
-
-function options(select, values, chosen) {
-  select.replaceChildren(...values.map((value) => new Option(value, value, false, value === chosen)));
+// fresh renders once more, for what ages: a webhook's signature.
+async function fresh(of) {
+  const answer = await api.render({ template: state.template, locales: [of], data: data() }).catch(() => null);
+  return answer?.renderings[0].webhook;
 }
 
-function drawTemplates() {
-  $("templates").replaceChildren(...page.catalogue.templates.map((t) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t.name });
-    if (t === page.template) button.setAttribute("aria-current", "true");
-    button.onclick = () => choose(t.name, page.locale);
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
-  }));
+// ——— loading and rendering ———
+
+function live(to, words) {
+  $("live").dataset.state = to;
+  setText($("live"), words);
 }
 
-function drawLocales() {
-  const known = [...new Set([page.catalogue.default_locale, ...page.template.locales])].sort();
-  const chosen = known.includes(page.locale) ? page.locale : OTHER;
-  options($("locale"), [...known, OTHER], chosen);
-  drawOther(chosen);
+const lost = () => live("lost", "Not connected, trying again…");
+
+async function load() {
+  const name = state.template;
+  const known = page.detail?.name === name; // so that its data is, too
+  const sent = known && data();
+  const [catalogue, detail] = await Promise.all([api.catalogue(), name ? api.template(name).catch(() => null) : null, known && render()]);
+  page.catalogue = { ...catalogue, templates: catalogue.templates || [], faults: catalogue.faults || [] };
+  page.detail = detail;
+  await settle();
+  draw();
+  if (page.template && (name !== state.template || sent !== data())) await render();
 }
 
-function drawOther(chosen) {
-  show($("other"), chosen === OTHER);
-  if (chosen === OTHER && document.activeElement !== $("wanted")) $("wanted").value = page.locale;
-}
-
-function choose(name, locale, sample) {
-  const all = page.catalogue.templates;
-  const focused = $("templates").contains(document.activeElement);
-  page.template = all.find((t) => t.name === name) || all[0] || null;
-  show(document.querySelector("main"), page.template);
-  show($("empty"), !page.template);
-  drawTemplates();
+// settle chooses a template where the address names none that is there, and
+// has its details.
+async function settle() {
+  page.template = listed(state.template) || page.catalogue.templates[0] || null;
   if (!page.template) return;
-  if (focused) $("templates").querySelector("[aria-current]").focus();
-  page.locale = locale || page.catalogue.default_locale;
-  const t = page.template;
-  $("name").textContent = t.name;
-  $("meta").textContent = [t.category, t.priority, t.channels.join(" + "), "version " + t.version].filter(Boolean).join(" · ");
-  drawLocales();
-  options($("sample"), samples().map((s) => s.name), sample);
-  useData(page.edits.get(t.name));
+  if (state.template !== page.template.name) {
+    if (state.template) announce(`There is no template ${state.template}: showing ${page.template.name}`);
+    change({ template: page.template.name, sample: "", file: "", line: "" }, { replace: true });
+  }
+  if (page.detail?.name !== page.template.name) page.detail = await api.template(page.template.name);
+  if (state.channel === "source") await loadSource();
 }
 
-// useData renders what was typed, or else the sample.
-function useData(typed) {
-  const sample = samples().find((s) => s.name === $("sample").value);
-  const data = typed ?? (sample ? sample.data : "{}");
-  if ($("data").value !== data) $("data").value = data; // the caret stays when nothing changed
-  show($("reset"), typed !== undefined);
-  render();
+async function loadSource() {
+  const names = new Set([state.template, ...page.catalogue.faults.map((f) => (f.file || "").split("/")[0]).filter((n) => n && !n.includes("."))]);
+  const lists = await Promise.all([...names].slice(0, 10).map((n) => api.sources(n).catch(() => ({ files: [] }))));
+  const files = new Map(lists.flatMap((l) => l.files || []).map((f) => [f.name, f]));
+  page.files = [...files.values()];
 }
 
 async function render() {
-  remember();
   const mine = ++page.asked;
+  const text = data();
+  const wanted = [locale(), state.beside].filter(Boolean);
   try {
-    const body = JSON.stringify({ template: page.template.name, locale: page.locale, data: $("data").value });
-    const response = await fetch("render", { method: "POST", body });
-    const view = response.ok ? await response.json() : { errors: [{ pointer: "", detail: await response.text() }] };
-    if (mine === page.asked) display(view);
-  } catch {
-    live("lost", "Not connected, trying again…");
+    const answer = await api.render({ template: state.template, locales: wanted.length ? wanted : [""], data: text });
+    if (mine === page.asked) showRenderings(answer.renderings);
+  } catch (error) {
+    if (mine !== page.asked) return;
+    if (error.status) showRenderings([{ errors: [{ pointer: "", detail: error.message }] }]);
+    else lost();
   }
 }
 
-// ——— what came of it ———
-
-function display(view) {
-  drawErrors(view.errors || []);
-  if (view.errors && view.errors.length) return;
-  const { email, push } = view.content;
-  for (const channel of ["email", "push", "webhook"]) {
-    show($(channel), view.locales[channel]);
-    $(channel).querySelector("small").textContent = fellBack(view.locales[channel]);
-  }
-  drawEmail(email || {}, fellBack(view.locales.email));
-  drawPush(push || {});
-  $("webhook").querySelector("pre").textContent = view.webhook || "";
-}
-
-// fellBack is the locale that was rendered, and the one that it stands in for.
-function fellBack(locale) {
-  return !locale || locale === page.locale ? locale || "" : `${locale}, for want of ${page.locale}`;
-}
-
-function drawErrors(errors) {
-  $("errors").replaceChildren(...errors.map((e) => {
-    const item = document.createElement("li");
-    if (e.pointer) item.append(Object.assign(document.createElement("code"), { textContent: e.pointer }));
-    item.append(e.detail);
-    return item;
-  }));
-  $("data").setAttribute("aria-invalid", String(errors.length > 0));
-  $("output").classList.toggle("stale", errors.length > 0);
-}
-
-function drawEmail(email, locale) {
-  $("email").querySelector(".subject").textContent = email.subject || "";
-  $("text").textContent = email.text || "";
-  $("plain").querySelector("small").textContent = locale;
-  show($("html"), email.html);
-  show($("looks"), email.html);
-  show($("plain"), email.html && email.text);
-  (email.html ? $("plain") : $("email")).append($("text"));
-  mail.show(email.html || "");
-}
-
-function drawPush(push) {
-  $("push").querySelector("strong").textContent = push.title || "";
-  $("push").querySelector(".card p").textContent = push.body || "";
-  $("push").querySelector(".extra").textContent = push.data ? JSON.stringify(push.data, null, 2) : "";
-}
-
-// mail is the frame. A link in it leads nowhere, for the policy keeps the
-// frame from loading anything; but the browser's notice of that takes the
-// mail's place, so the mail is put back.
-const mail = {
-  html: "",
-  loading: false,
-  show(html) { if (html !== this.html) this.put(html); },
-  put(html) {
-    this.html = html;
-    this.loading = true;
-    $("html").srcdoc = html;
-  },
-  loaded() {
-    if (!this.loading) this.put(this.html);
-    else this.loading = false;
-  },
-};
-$("html").onload = () => mail.loaded();
-
-for (const look of ["phone", "dark"]) {
-  $(look).onclick = () => $(look).setAttribute("aria-pressed", String($("html").classList.toggle(look)));
-}
-
-// ——— life ———
-
-async function load() {
-  const response = await fetch("catalogue.json");
-  page.catalogue = await response.json();
-  page.catalogue.templates ||= [];
-  const failure = page.catalogue.failure || [];
-  show($("failure"), failure.length > 0);
-  $("failure").textContent = failure.length ? "The last change is refused; this is the version before it.\n" + failure.join("\n") : "";
-  choose(...remembered());
-}
-
-function reload() { load().catch(() => live("lost", "Not connected, trying again…")); }
-
-function follow() {
-  const events = new EventSource("events");
-  events.onopen = () => { live("live", "Live: follows your files"); reload(); };
-  events.onerror = () => live("lost", "Not connected, trying again…");
-  events.addEventListener("changed", reload);
+function showRenderings(renderings) {
+  renderings.forEach((r, i) => panes[i].update(r));
+  editor.explain(renderings[0].errors || []);
+  const wrong = (renderings[0].errors || []).length;
+  announce(wrong ? `${wrong} ${wrong === 1 ? "error" : "errors"} in the data` : "Rendered");
 }
 
 let typing;
-$("data").oninput = () => {
-  page.edits.set(page.template.name, $("data").value);
-  show($("reset"), true);
+function typed(text) {
+  edit(state.template, text);
+  show(editor.reset, true);
   clearTimeout(typing);
-  typing = setTimeout(render, 120);
-};
-$("reset").onclick = () => { page.edits.delete(page.template.name); useData(); $("data").focus(); };
-$("sample").onchange = () => { page.edits.delete(page.template.name); useData(); };
+  typing = setTimeout(render, pause);
+}
+
+// ——— drawing ———
+
+const tree = new Tree((name) => { if (name !== state.template) change({ template: name, sample: "", file: "", line: "" }); });
+const editor = new Editor({
+  changed: typed,
+  reset: () => { edit(state.template, undefined); drawEditor(true); render(); },
+  choose: (mode) => change({ data: mode }, { replace: true }),
+});
+const source = new SourceView($("source"), openSource);
+
+function openSource(file, line) { change({ channel: "source", file, line }); }
+
+function draw() {
+  show(document.querySelector("main"), page.template);
+  show($("empty"), !page.template);
+  tree.update(page.catalogue.templates, page.catalogue.faults, page.template?.name);
+  drawFaults();
+  drawSending();
+  if (!page.template) return;
+  const t = page.template;
+  document.title = `${t.name} · Template preview · Carillon`;
+  setText($("name"), t.name);
+  setText($("meta"), [t.category, t.priority + " priority", "version " + t.version].filter(Boolean).join(" · "));
+  drawChoices();
+  drawChannels();
+  drawTools();
+  drawPanes();
+  drawEditor(false);
+}
+
+function drawFaults() {
+  const faults = page.catalogue.faults;
+  show($("faults"), faults.length);
+  fill($("faults"), faults.length ? faultList(faults, "The last good version is shown.", openSource) : []);
+}
+
+function drawSending() {
+  show($("send"), page.catalogue.sending);
+  show($("nosend"), !page.catalogue.sending);
+}
+
+function options(select, values, chosen) {
+  fill(select, values.map(([value, words]) => h("option", { value }, words)));
+  select.value = chosen;
+}
+
+function drawChoices() {
+  const known = locales();
+  const chosen = known.includes(locale()) ? locale() : OTHER;
+  options($("locale"), [...known, OTHER].map((l) => [l, l]), chosen);
+  show($("other"), chosen === OTHER);
+  if (chosen === OTHER && document.activeElement !== $("wanted")) $("wanted").value = locale();
+  options($("beside"), [["", "none"], ...new Set([...known, state.beside].filter(Boolean))].map((l) => (Array.isArray(l) ? l : [l, l])), state.beside);
+  options($("sample"), samples().map((s) => [s.name, s.name]), sample()?.name || "");
+}
+
+const locales = () => [...new Set([page.catalogue.default_locale, ...(page.template?.locales || []), ...(page.catalogue.pseudo || [])])];
+
+const tabs = () => [...page.template.channels.map((c) => [c, c[0].toUpperCase() + c.slice(1)]), ["source", "Source"]];
+
+function drawChannels() {
+  const now = channel();
+  fill($("channels"), tabs().map(([value, words]) => h("button", { type: "button", role: "tab", id: "tab-" + value, "data-value": value, "aria-selected": String(value === now), "aria-controls": "panel", tabindex: value === now ? "0" : "-1" }, words)));
+  $("panel").setAttribute("aria-labelledby", "tab-" + now);
+}
+
+function drawTools() {
+  const set = (key) => (value) => change({ [key]: value });
+  const parts = {
+    email: () => [segments("Part of the mail", [["html", "Mail"], ["text", "Text"], ["headers", "Headers"], ["raw", "Source"]], state.view, set("view")),
+      state.view === "html" && segments("Width", [["desktop", "Desktop", "640 to 800 pixels"], ["mobile", "Mobile", "375 pixels"]], state.width, set("width")),
+      state.view === "html" && toggle("Dark", state.dark === "1", (on) => change({ dark: on ? "1" : "" }), "What prefers-color-scheme: dark makes of it. Apple Mail does as here; Gmail and Outlook on Windows change colours by rules of their own."),
+      state.view === "html" && toggle("Images", state.images !== "off", (on) => change({ images: on ? "" : "off" }), "Placeholders stand for pictures from elsewhere, for this page asks nobody. Off: what readers see before they load any.")],
+    push: () => [segments("How much of the push", [["collapsed", "Collapsed"], ["expanded", "Expanded"]], state.push, set("push"))],
+  };
+  redraw($("tools"), (parts[channel()] || (() => []))().filter(Boolean));
+}
+
+// redraw puts new buttons in, and the keyboard's place on the one that had it.
+function redraw(element, parts) {
+  const focused = element.contains(document.activeElement) && document.activeElement.textContent;
+  element.replaceChildren(...parts);
+  show(element, parts.length);
+  if (focused) [...element.querySelectorAll("button")].find((b) => b.textContent === focused)?.focus();
+}
+
+function drawPanes() {
+  const isSource = channel() === "source";
+  show($("source"), isSource);
+  show($("panes"), !isSource);
+  if (isSource) return source.update(page.files, page.catalogue.faults, state);
+  const wanted = state.beside ? panes : panes.slice(0, 1);
+  if ($("panes").childElementCount !== wanted.length) $("panes").replaceChildren(...wanted.map((p) => p.root));
+  $("panes").classList.toggle("two", wanted.length === 2);
+  for (const p of wanted) p.draw();
+}
+
+function drawEditor(force) {
+  editor.update({ text: data(), schema: page.detail?.schema, mode: state.data, edited: edited(state.template) !== undefined, force });
+}
+
+// ——— what people do ———
+
+onChange(async (before) => {
+  try {
+    const other = before.template !== state.template;
+    if (other || state.channel === "source") await settle();
+    if (other) for (const p of panes) p.good = null;
+    draw();
+    if (other || before.locale !== state.locale || before.beside !== state.beside || before.sample !== state.sample) await render();
+  } catch {
+    lost();
+  }
+});
+
+$("sample").onchange = () => pickSample($("sample").value);
+function pickSample(name) {
+  edit(state.template, undefined);
+  change({ sample: name });
+}
+
 $("locale").onchange = () => {
-  const chosen = $("locale").value;
-  drawOther(chosen);
-  if (chosen === OTHER) return $("wanted").select();
-  page.locale = chosen;
-  render();
+  if ($("locale").value !== OTHER) return pickLocale($("locale").value);
+  show($("other"), true);
+  $("wanted").select();
 };
-$("wanted").oninput = () => { page.locale = $("wanted").value.trim() || page.catalogue.default_locale; render(); };
-addEventListener("hashchange", () => choose(...remembered()));
-follow();
+function pickLocale(l) { change({ locale: l === page.catalogue.default_locale ? "" : l }); }
+$("wanted").oninput = () => change({ locale: $("wanted").value.trim() }, { replace: true });
+$("beside").onchange = () => change({ beside: $("beside").value });
+
+$("channels").onclick = (e) => { const tab = e.target.closest("[role=tab]"); if (tab) pickChannel(tab.dataset.value); };
+function pickChannel(c) { change({ channel: c === page.template.channels[0] ? "" : c }); }
+$("channels").onkeydown = (e) => {
+  const values = tabs().map(([v]) => v);
+  const at = values.indexOf(channel());
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: values.length - 1 }[e.key];
+  if (to === undefined) return;
+  e.preventDefault();
+  pickChannel(values[(to + values.length) % values.length]);
+  $("tab-" + channel()).focus();
+};
+
+const next = (list, now) => list[(list.indexOf(now) + 1) % list.length];
+
+const keys = {
+  "/": () => { $("search").focus(); $("search").select(); },
+  j: () => tree.choose(tree.neighbour(1)), k: () => tree.choose(tree.neighbour(-1)),
+  ArrowDown: () => tree.choose(tree.neighbour(1)), ArrowUp: () => tree.choose(tree.neighbour(-1)),
+  l: () => pickLocale(next(locales(), locale())),
+  b: () => change({ beside: state.beside ? "" : next(locales(), locale()) }),
+  s: () => samples().length > 1 && pickSample(next(samples().map((s) => s.name), sample().name)),
+  m: () => change({ width: state.width === "mobile" ? "desktop" : "mobile" }),
+  d: () => change({ dark: state.dark ? "" : "1" }),
+  e: () => change({ push: state.push === "expanded" ? "collapsed" : "expanded" }),
+  "?": help,
+};
+["email", "push", "webhook", "source"].forEach((c, i) => { keys[String(i + 1)] = () => tabs().some(([v]) => v === c) && pickChannel(c); });
+
+addEventListener("keydown", (e) => {
+  const typingIn = e.target.closest?.("input, textarea, select, dialog");
+  if (e.key === "Escape" && typingIn && !e.target.closest("dialog")) return e.target.blur();
+  if (typingIn || e.ctrlKey || e.metaKey || e.altKey || !page.template || !keys[e.key]) return;
+  // Arrows scroll what has the keyboard; elsewhere they go through the list.
+  if (e.key.startsWith("Arrow") && e.target !== document.body) return;
+  e.preventDefault();
+  keys[e.key]();
+});
+
+$("help").onclick = help;
+$("skip").onclick = (e) => { e.preventDefault(); $("stage").focus(); };
+$("send").onclick = () => send(page.catalogue.sending, page.catalogue.token, { template: state.template, locale: locale(), data: data() }, channel() === "source" ? page.template.channels[0] : channel());
+
+// ——— the theme ———
+
+const themes = { auto: "Theme: auto", light: "Theme: light", dark: "Theme: dark" };
+function drawTheme() { setText($("theme"), themes[document.documentElement.dataset.theme || "auto"]); }
+$("theme").onclick = () => {
+  const to = next(Object.keys(themes), document.documentElement.dataset.theme || "auto");
+  if (to === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = to;
+  try { localStorage.setItem("carillon-theme", to); } catch { /* it lasts as long as the page */ }
+  drawTheme();
+};
+
+// ——— life ———
+
+drawTheme();
+read();
+const reload = () => load().then(() => live("live", "Live: follows your files")).catch(lost);
+api.follow({ open: reload, lost, changed: reload });

@@ -1,0 +1,54 @@
+// The catalogue's files as they are now, with each fault under its line.
+import { h, fill } from "./dom.js";
+
+// columns turns a count of bytes into one of characters, as far as text goes.
+function columns(text, byte) {
+  const bytes = new TextEncoder().encode(text).slice(0, Math.max(0, byte - 1));
+  return new TextDecoder().decode(bytes).length;
+}
+
+export class SourceView {
+  constructor(root, open) {
+    this.root = root;
+    this.open = open;
+    this.select = h("select", { "aria-label": "File" });
+    this.select.onchange = () => open(this.select.value, "");
+    this.code = h("div", { class: "code", role: "region", "aria-label": "The file's text", tabindex: "0" });
+    root.replaceChildren(h("div", { class: "row" }, this.select), this.code);
+  }
+
+  update(files, faults, state) {
+    const wanted = files.find((f) => f.name === state.file) || files.find((f) => faults.some((x) => x.file === f.name)) || files.find((f) => f.name.endsWith("email.html")) || files[0];
+    const count = (f) => faults.filter((x) => x.file === f.name).length;
+    fill(this.select, files.map((f) => h("option", { value: f.name, selected: f === wanted }, f.name + (count(f) ? ` — ${count(f)} ${count(f) === 1 ? "fault" : "faults"}` : ""))));
+    if (wanted) this.select.value = wanted.name;
+    fill(this.code, wanted ? this.lines(wanted, faults.filter((f) => f.file === wanted.name), Number(state.line)) : h("p", { class: "hint" }, "There is no file to show."));
+    const jump = wanted && `${wanted.name}:${state.line}`;
+    if (state.line && jump !== this.jumped) this.code.querySelector(".jump")?.scrollIntoView({ block: "center" });
+    this.jumped = jump;
+  }
+
+  lines(file, faults, jump) {
+    const lines = file.text.split("\n");
+    if (lines.at(-1) === "" && lines.length > 1) lines.pop();
+    return h("ol", {}, lines.map((text, i) => {
+      const here = faults.filter((f) => Math.min(Math.max(f.line, 1), lines.length) === i + 1);
+      return h("li", { class: [here.length && "faulty", jump === i + 1 && "jump"].filter(Boolean).join(" ") || null, "data-line": String(i + 1) },
+        h("code", {}, text || " "), here.map((f) => this.mark(f, text)));
+    }));
+  }
+
+  mark(fault, text) {
+    return h("div", { class: "mark " + (fault.severity || "fault") }, h("span", { class: "caret", "aria-hidden": "true" }, " ".repeat(columns(text, fault.column || 1)) + "^"), h("p", {}, fault.what));
+  }
+}
+
+// faultList is what stands on top while something is wrong.
+export function faultList(faults, lead, open) {
+  return [h("p", { class: "lead" }, h("b", {}, `${faults.length} ${faults.length === 1 ? "fault" : "faults"}. `), lead),
+    h("ul", {}, faults.slice(0, 50).map((f) => {
+      if (!f.file) return h("li", {}, f.what);
+      const at = `${f.file}:${f.line || 1}:${f.column || 1}`;
+      return h("li", {}, h("button", { type: "button", class: "link place", "data-file": f.file, "data-line": String(f.line || 1), onclick: () => open(f.file, String(f.line || 1)) }, at), " ", f.what);
+    })), faults.length > 50 && h("p", {}, `and ${faults.length - 50} more`)];
+}
