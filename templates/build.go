@@ -239,6 +239,15 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 
 // build makes a checked part executable.
 func (l linked) build(reachable map[string]bool, texts *translator) (*program, error) {
+	if inlined, any := l.inline(); any {
+		if p, err := inlined.finish(reachable, texts); err == nil {
+			return p, nil
+		} // The engine is to speak of the part as it was written.
+	}
+	return l.finish(reachable, texts)
+}
+
+func (l linked) finish(reachable map[string]bool, texts *translator) (*program, error) {
 	l, err := l.expandCalls()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,6 +25,7 @@ type Catalogue struct {
 	findings      Faults                 // of Load, which refuse nothing by themselves
 	texts         map[string]string      // path → source, for the places that Examine names
 	renderers     renderers
+	cache         atomic.Pointer[Cache] // of what renderings share; see UseCache
 }
 
 // Template is one template: what it is for, what data it needs, and its parts.

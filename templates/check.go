@@ -169,7 +169,7 @@ func (e *examination) html(k Case, g *group) {
 	req := SampleRequest(e.template, k.Medium, k.Locale)
 	req.Data = e.template.sample(k.Sample)
 	req.UnsubscribeURL = "https://notify.example/u/sample" // a preview has none, and every mail that is sent has
-	if r.prepare(e.template, req) != nil || traced.engine.Execute(traced, r.root) != nil {
+	if r.prepare(e.template, g, req) != nil || traced.engine.Execute(traced, r.root) != nil {
 		return // the first execution has said why
 	}
 	m := markup{text: traced.String(), whole: true, faults: e.faults, isValue: traced.hasValue, at: func(offset int) position {

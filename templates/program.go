@@ -13,9 +13,18 @@ import (
 // program is one part, compiled for one locale.
 type program struct {
 	file string
-	exec interface {
-		Execute(w io.Writer, dot any) error
-	}
+	exec executor
+
+	// The same part with its fragments marked, which runs over a frame; nil
+	// when nothing in it is shared.
+	divided   executor
+	fragments []*fragment
+	blocks    bool    // some are {{cached}} blocks
+	stitch    *stitch // the part without the engine; nil: it needs the engine
+}
+
+type executor interface {
+	Execute(w io.Writer, dot any) error
 }
 
 // module is one parsed source file: its own text as a tree, and what it
@@ -27,13 +36,14 @@ type module struct {
 
 // parseModule parses one file; ok is false when it has faults.
 func parseModule(file, text string, faults *Faults) (m module, ok bool) {
+	text = openCached(text)
 	if offset, err := checkSource(text); err != nil {
 		faults.add(positionAt(file, text, offset), "%v", err)
 		return m, false
 	}
 	trees := map[string]*parse.Tree{}
 	tree := parse.New(file)
-	if _, err := tree.Parse(text, "", "", trees, functionNames()); err != nil {
+	if _, err := tree.Parse(text, "", "", trees, functionNames(), map[string]any{cachedCall: renderAlways}); err != nil {
 		fault := engineFault(file, err)
 		fault.Column = actionColumn(text, fault.Line)
 		*faults = append(*faults, fault)
@@ -83,30 +93,84 @@ func link(m module, layout *module, partials map[string]*parse.Tree) linked {
 // are taken in, each as a copy: the HTML engine rewrites what it is given.
 func (l linked) compile(reachable map[string]bool, funcs map[string]any) (*program, error) {
 	entry := instrument(l.entry.Copy())
-	if path.Ext(l.file) != ".html" {
-		t := texttemplate.New(l.file).Option("missingkey=error").Funcs(funcs)
-		for name := range reachable {
-			if _, err := t.AddParseTree(name, instrument(l.trees[name].Copy())); err != nil {
-				return nil, err
-			}
-		}
-		t, err := t.AddParseTree(l.file, entry)
-		if err != nil {
-			return nil, err
-		}
-		if plain := newDirect(entry, t); plain != nil {
-			return &program{l.file, plain}, nil
-		}
-		return &program{l.file, t}, nil
+	funcs = maps.Clone(funcs)
+	funcs[cachedCall] = renderAlways
+	s := newSharing(entry, l.trees) // before the engine renames what is called
+	if path.Ext(l.file) == ".html" {
+		return l.compileHTML(entry, s, reachable, funcs)
 	}
-	t := htmltemplate.New(l.file).Option("missingkey=error").Funcs(funcs)
+	t := texttemplate.New(l.file).Option("missingkey=error").Funcs(funcs)
 	for name := range reachable {
 		if _, err := t.AddParseTree(name, instrument(l.trees[name].Copy())); err != nil {
 			return nil, err
 		}
 	}
 	t, err := t.AddParseTree(l.file, entry)
-	return &program{l.file, t}, err
+	if err != nil {
+		return nil, err
+	}
+	p := &program{file: l.file, exec: t}
+	if plain := newDirect(entry, t); plain != nil {
+		p.exec = plain
+	}
+	if d := divide(entry, s); d != nil {
+		tree := emptied(entry)
+		tree.Root = d.root
+		p.take(d)
+		p.divided, err = t.AddParseTree(dividedName, tree)
+	}
+	return p, err
+}
+
+// dividedName is the template of a part with its fragments marked. No file has
+// that name.
+const dividedName = "$divided"
+
+// compileHTML has the engine escape the part before it is divided. The
+// divided tree then takes the place of one that was escaped while it was
+// still empty, because the engine must not escape it once more.
+func (l linked) compileHTML(entry *parse.Tree, s *sharing, reachable map[string]bool, funcs map[string]any) (*program, error) {
+	t := htmltemplate.New(l.file).Option("missingkey=error").Funcs(funcs)
+	for name := range reachable {
+		if _, err := t.AddParseTree(name, instrument(l.trees[name].Copy())); err != nil {
+			return nil, err
+		}
+	}
+	empty := emptied(entry)
+	slot, err := t.AddParseTree(dividedName, empty)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = t.AddParseTree(l.file, entry); err != nil {
+		return nil, err
+	}
+	p := &program{file: l.file, exec: t}
+	if err := p.prepare(); err != nil {
+		return nil, err
+	}
+	d := divide(entry, s)
+	if d == nil {
+		return p, nil
+	}
+	p.take(d)
+	p.divided = slot
+	if err := slot.Execute(io.Discard, nil); err != nil {
+		return nil, err
+	}
+	empty.Root = d.root
+	return p, nil
+}
+
+// emptied is a tree without nodes that still knows its source, by which the
+// engine places its faults.
+func emptied(t *parse.Tree) *parse.Tree {
+	empty := t.Copy()
+	empty.Root = &parse.ListNode{NodeType: parse.NodeList}
+	return empty
+}
+
+func (p *program) take(d *divided) {
+	p.fragments, p.blocks, p.stitch = d.fragments, d.blocks, d.stitch
 }
 
 // instrument makes a tree safe: an empty text at the head of the tree and of

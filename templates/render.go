@@ -38,6 +38,7 @@ type Rendering struct {
 	Locale   string         // of the parts that were used
 	Version  string         // of the template that was used
 	Fallback string         // why the pinned version was not used; empty when it was
+	Cache    CacheUse       // what of it was shared with other renderings
 }
 
 // renderer is what one rendering works with; pooled.
@@ -47,6 +48,7 @@ type renderer struct {
 	to   map[string]any
 	in   *jsontext.Decoder
 	who  reading
+	run  run
 }
 
 // renderers are the working sets of renderings that have ended.
@@ -56,7 +58,9 @@ func (p *renderers) get() *renderer {
 	if r, ok := p.pool.Get().(*renderer); ok {
 		return r
 	}
-	return &renderer{root: make(map[string]any, 6), to: make(map[string]any, 5), in: jsontext.NewDecoder(new(bytes.Buffer))}
+	r := &renderer{root: make(map[string]any, 6), to: make(map[string]any, 5), in: jsontext.NewDecoder(new(bytes.Buffer))}
+	r.run.out, r.run.who = &r.out, &r.who
+	return r
 }
 
 // put keeps r for the next rendering, but not what it holds of a person, nor a
@@ -66,6 +70,7 @@ func (p *renderers) put(r *renderer) {
 		return
 	}
 	r.out.reset()
+	r.run.clear()
 	r.in.Reset(new(bytes.Buffer)) // it holds the data until then
 	clear(r.root)
 	clear(r.to)
@@ -92,11 +97,13 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 	out.Locale = g.locale
 	r := c.renderers.get()
 	defer c.renderers.put(r)
-	if err := r.prepare(t, req); err != nil {
+	r.run.begin(c.cache.Load(), req)
+	if err := r.prepare(t, g, req); err != nil {
 		return Rendering{}, err
 	}
 	e := execution{renderer: r, group: g}
 	out.Content = e.content(req.Medium)
+	out.Cache = r.run.use
 	if e.err != nil {
 		return Rendering{}, fmt.Errorf("render template %q: %w", t.Name, e.err)
 	}
@@ -129,17 +136,14 @@ func (req *Request) locale() string {
 }
 
 // prepare lays out what the parts see.
-func (r *renderer) prepare(t *Template, req Request) error {
-	data, err := decodeWith(r.in, req.Data, readableFloat)
-	if err != nil {
-		return fmt.Errorf("template %q: data %w", t.Name, err)
-	}
-	for _, path := range t.optional {
-		putNull(data, path)
-	}
+func (r *renderer) prepare(t *Template, g *group, req Request) error {
 	category := req.Category
 	if category == "" {
 		category = t.Category
+	}
+	data, err := r.data(t, g, category, req.Data)
+	if err != nil {
+		return fmt.Errorf("template %q: data %w", t.Name, err)
 	}
 	r.to["user"], r.to["name"], r.to["email"] = req.To.User, req.To.Name, req.To.Email
 	r.to["locale"], r.to["timezone"] = req.To.Locale, req.To.Timezone
@@ -147,6 +151,46 @@ func (r *renderer) prepare(t *Template, req Request) error {
 	r.root["category"], r.root["template"], r.root["now"] = category, t.Name, req.Now
 	r.root["unsubscribe_url"] = req.UnsubscribeURL
 	r.address(t, &req)
+	return nil
+}
+
+// data is the request's data, decoded now or before.
+func (r *renderer) data(t *Template, g *group, category string, raw jsontext.Value) (any, error) {
+	shared := g.shared()
+	if r.run.cache == nil || shared == nil {
+		return r.decode(t, raw)
+	}
+	known, hash := r.run.cache.find(shared, category, raw)
+	if known != nil {
+		r.run.record = known
+		return known.data, nil
+	}
+	data, err := r.decode(t, raw)
+	if err == nil && r.run.cache.sighted(hash) {
+		r.run.record = r.run.cache.remember(shared, hash, &record{category: category, raw: string(raw), data: data})
+	}
+	return data, err
+}
+
+func (r *renderer) decode(t *Template, raw jsontext.Value) (any, error) {
+	data, err := decodeWith(r.in, raw, readableFloat)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range t.optional {
+		putNull(data, path)
+	}
+	return data, nil
+}
+
+// shared is a fragment that no other group has; nil when nothing in the group
+// is shared.
+func (g *group) shared() *fragment {
+	for _, p := range g.parts {
+		if p != nil && len(p.fragments) > 0 {
+			return p.fragments[0]
+		}
+	}
 	return nil
 }
 
@@ -191,11 +235,10 @@ func (e *execution) text(p part) string {
 	if e.err != nil || program == nil {
 		return ""
 	}
-	e.out.reset()
-	err := program.exec.Execute(&e.out, e.root)
+	text, err := e.run.text(program, e.root)
 	switch {
 	case err == nil:
-		return e.out.String()
+		return text
 	case errors.Is(err, errSteps), errors.Is(err, errOutput):
 		e.err = Fault{File: program.file, What: err.Error()}
 	default:

@@ -123,7 +123,8 @@ func (t *trace) at(offset int) (position, bool) {
 
 // place is where a byte of a static text stands in its file.
 func (t *trace) place(s static, within int) position {
-	file := s.tree.ParseName
+	location, _ := s.tree.ErrorContext(s.node) // of the node's own file: partials are put in place of their calls
+	file, _, _ := strings.Cut(location, ":")
 	if text, ok := t.sources[file]; ok && int(s.node.Pos) <= len(text) {
 		if offset, ok := align(text[s.node.Pos:], s.node.Text, within); ok {
 			return positionAt(file, text, int(s.node.Pos)+offset)
