@@ -18,6 +18,7 @@ import (
 //
 // docs/decisions/018 says why. The lock of lanes guards all of it.
 type aside struct {
+	weights  weigh                  // of the turns
 	places   *throttle.Destinations // nil: the channel has one destination
 	lines    map[*throttle.Destination]*asideLine
 	ring     []*asideLine // those with something in it, in no order
@@ -50,11 +51,13 @@ type asideLine struct {
 	credit credits
 	n      int
 	ring   int // its index there
+
+	weights weigh
 }
 
 type asideLane struct {
 	turns  [queue.Turns][]*task
-	served int
+	served rotation
 	n      int
 }
 
@@ -240,7 +243,7 @@ func (a *aside) open(at *throttle.Destination) *asideLine {
 	} else {
 		line = &asideLine{}
 	}
-	line.at, line.credit, line.ring = at, laneWeights, len(a.ring)
+	line.at, line.credit, line.ring, line.weights = at, laneWeights, len(a.ring), a.weights
 	a.lines[at] = line
 	a.ring = append(a.ring, line)
 	return line
@@ -270,21 +273,19 @@ func (l *asideLine) push(t *task) {
 // pop takes what goes on next; there must be something.
 func (l *asideLine) pop() *task {
 	in := &l.lanes[l.credit.pick(func(lane int) bool { return l.lanes[lane].n > 0 })]
-	for {
-		in.served = (in.served + 1) % queue.Turns
-		if turn := &in.turns[in.served]; len(*turn) > 0 {
-			t := (*turn)[0]
-			(*turn)[0] = nil
-			*turn = (*turn)[1:]
-			in.n--
-			l.n--
-			return t
-		}
-	}
+	at := in.served.next(func(turn int) bool { return len(in.turns[turn]) > 0 })
+	in.served.serve(at, l.weights)
+	turn := &in.turns[at]
+	t := (*turn)[0]
+	(*turn)[0] = nil
+	*turn = (*turn)[1:]
+	in.n--
+	l.n--
+	return t
 }
 
-// popLast takes what can wait longest: the last of the turn that has most, in
-// the lane that is the least urgent.
+// popLast takes what can wait longest: the last of the turn that has most for
+// its weight, in the lane that is the least urgent.
 func (l *asideLine) popLast() *task {
 	lane := len(l.lanes) - 1
 	for l.lanes[lane].n == 0 {
@@ -293,7 +294,7 @@ func (l *asideLine) popLast() *task {
 	in := &l.lanes[lane]
 	most := 0
 	for turn := range in.turns {
-		if len(in.turns[turn]) > len(in.turns[most]) {
+		if len(in.turns[turn])*l.weights.of(most) > len(in.turns[most])*l.weights.of(turn) {
 			most = turn
 		}
 	}

@@ -70,7 +70,7 @@ type lanes struct {
 // lane is what waits in one lane.
 type lane struct {
 	turns  [queue.Turns]line
-	served int           // the turn that was served last
+	served rotation
 	freed  chan struct{} // closed when a turn has room again for what is handed over
 }
 
@@ -111,10 +111,13 @@ func newLanes(room, slots, reserved int) *lanes {
 	return l
 }
 
+// weighTurns gives tenants' turns their weights.
+func (l *lanes) weighTurns(w weigh) { l.slots.weights, l.aside.weights = w, w }
+
 // divide bounds what each destination has in flight, with as much room as a
 // turn has for those that wait for one.
 func (l *lanes) divide(places *throttle.Destinations) {
-	l.aside = aside{places: places, most: l.room, lines: map[*throttle.Destination]*asideLine{}}
+	l.aside = aside{weights: l.slots.weights, places: places, most: l.room, lines: map[*throttle.Destination]*asideLine{}}
 }
 
 func laneIndex(lane notice.Lane) int {
@@ -294,13 +297,9 @@ func (l *lanes) ready() bool {
 // that was served last; -1 when there is none.
 func (l *lanes) nextTurn(lane int) int {
 	in := &l.lanes[lane]
-	for i := range queue.Turns {
-		turn := (in.served + 1 + i) % queue.Turns
-		if !in.turns[turn].empty() && l.mayBegin(lane, turn) && l.firstMayGo(lane, turn) {
-			return turn
-		}
-	}
-	return -1
+	return in.served.next(func(turn int) bool {
+		return !in.turns[turn].empty() && l.mayBegin(lane, turn) && l.firstMayGo(lane, turn)
+	})
 }
 
 // firstMayGo reports whether the first of a turn has a place at its
@@ -363,7 +362,7 @@ func (l *lanes) take() *task {
 	}
 	lane, turn := l.turn()
 	in := &l.lanes[lane]
-	in.served = turn
+	in.served.serve(turn, l.slots.weights)
 	next, resumed := in.turns[turn].pop()
 	l.slots.begin(lane, turn)
 	if next.placed {

@@ -38,6 +38,9 @@ func newSender(p *Pipeline, c Channel) *sender {
 	// between two reads without leasing more than will be worked soon.
 	room := min(max(8*c.Slots.Limit(), 64), 1024)
 	s := &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
+	if p.Queue != nil {
+		s.lanes.weighTurns(p.Queue.Weights)
+	}
 	s.divide()
 	return s
 }

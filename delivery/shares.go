@@ -12,16 +12,20 @@ type slots struct {
 	classes [2]class
 	begun   int              // tasks ever
 	last    [queue.Turns]int // the count of begun when a turn had one last; 0: never
+	weights weigh            // of the turns
 	lately  int              // for how many tasks a turn that had one counts as present
 }
 
 // class is what shares slots: everything critical, and everything else.
 type class struct {
 	limit  int // slots that it may use
-	most   int // of those one turn, while others are present
 	used   int
 	byTurn [queue.Turns]int
 }
+
+// most is how many slots one turn may use while others are present: three
+// quarters, and more where its weight beside one of weight 1 is more.
+func (c *class) most(weight int) int { return c.limit - c.limit/max(4, weight+1) }
 
 const (
 	critical = iota
@@ -48,9 +52,6 @@ func newSlots(n, reserved int) slots {
 	s := slots{lately: lateRounds * n}
 	s.classes[critical].limit = n
 	s.classes[ordinary].limit = n - reserved
-	for i := range s.classes {
-		s.classes[i].most = s.classes[i].limit - s.classes[i].limit/4
-	}
 	return s
 }
 
@@ -68,7 +69,7 @@ func (s *slots) free(lane, turn int) answer {
 	switch c := &s.classes[classOf(lane)]; {
 	case c.used >= c.limit || s.used() >= s.classes[critical].limit:
 		return no
-	case c.byTurn[turn] < c.most:
+	case c.byTurn[turn] < c.most(s.weights.of(turn)):
 		return yes
 	case s.othersLately(turn):
 		return no

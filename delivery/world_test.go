@@ -500,7 +500,7 @@ func (w *world) nothingLeft() {
 					return false
 				}
 			case "zset", "hash":
-				if strings.HasSuffix(key, ":later") || strings.HasSuffix(key, ":parked") {
+				if strings.HasSuffix(key, ":later") || strings.HasSuffix(key, ":waiting") || strings.HasSuffix(key, ":waits") || strings.HasSuffix(key, ":parked") {
 					return false
 				}
 			}

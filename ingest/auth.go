@@ -5,11 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/carillonhq/carillon/config"
 )
@@ -18,7 +14,16 @@ import (
 type caller struct {
 	tenant string
 	scopes []config.Scope // empty: every one
-	limit  *limit         // nil: none
+	sends  *purse         // what calls that send take from; nil: nothing
+	calls  *purse         // what other calls take from; nil: nothing
+}
+
+// purse is what a call of a scope takes from.
+func (c *caller) purse(s config.Scope) *purse {
+	if s == config.ScopeSend {
+		return c.sends
+	}
+	return c.calls
 }
 
 // may reports whether the key has a scope.
@@ -37,22 +42,28 @@ type keyring struct {
 	callers map[[sha256.Size]byte]*caller
 }
 
-func newKeyring(auth config.Auth) *keyring {
+func newKeyring(auth config.Auth, tenants []config.Tenant) *keyring {
+	rates := map[string]config.Rate{}
+	for _, t := range tenants {
+		rates[t.Tenant] = t.Rate
+	}
 	if auth.Disabled {
-		return &keyring{open: &caller{tenant: defaultTenant}}
+		return &keyring{open: &caller{tenant: defaultTenant, sends: newPurse(defaultTenant, tenantQuota(rates[defaultTenant]))}}
 	}
 	k := &keyring{callers: make(map[[sha256.Size]byte]*caller, len(auth.Keys))}
 	for _, key := range auth.Keys {
-		k.callers[sha256.Sum256([]byte(key.Key.Reveal()))] = &caller{
-			tenant: key.Tenant, scopes: key.Scopes, limit: newLimit(key.Rate),
+		digest := sha256.Sum256([]byte(key.Key.Reveal()))
+		own := keyQuota(digest, key.Rate)
+		k.callers[digest] = &caller{
+			tenant: key.Tenant, scopes: key.Scopes,
+			sends: newPurse(key.Tenant, own, tenantQuota(rates[key.Tenant])), calls: newPurse(key.Tenant, own),
 		}
 	}
 	return k
 }
 
-// admit finds who makes r and whether they may, and writes their rate's state
-// into the answer's header.
-func (k *keyring) admit(h http.Header, r *http.Request, scope config.Scope, now time.Time) (*caller, error) {
+// admit finds who makes r and whether they may.
+func (k *keyring) admit(r *http.Request, scope config.Scope) (*caller, error) {
 	who, err := k.find(r)
 	if err != nil {
 		return nil, err
@@ -60,10 +71,7 @@ func (k *keyring) admit(h http.Header, r *http.Request, scope config.Scope, now 
 	if !who.may(scope) {
 		return nil, kindForbidden.problem(fmt.Sprintf("the key has the scopes %v, and this takes %q", who.scopes, scope))
 	}
-	if who.limit == nil {
-		return who, nil
-	}
-	return who, who.limit.take(h, now)
+	return who, nil
 }
 
 func (k *keyring) find(r *http.Request) (*caller, error) {
@@ -83,43 +91,4 @@ func (k *keyring) find(r *http.Request) (*caller, error) {
 		return nil, kindUnauthorized.problem("the key is not known here")
 	}
 	return who, nil
-}
-
-// limit is one key's rate of requests: a bucket that holds Count and fills in
-// Per.
-type limit struct {
-	bucket *rate.Limiter
-	policy []string // the RateLimit-Policy header
-	count  int
-}
-
-func newLimit(r config.Rate) *limit {
-	if r.IsZero() {
-		return nil
-	}
-	window := max(1, int(r.Per.Seconds()))
-	return &limit{
-		bucket: rate.NewLimiter(rate.Limit(r.PerSecond()), r.Count),
-		policy: []string{fmt.Sprintf(`"default";q=%d;w=%d`, r.Count, window)},
-		count:  r.Count,
-	}
-}
-
-// take spends one request, or refuses with the time until there is one. The
-// headers are those of
-// https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/.
-func (l *limit) take(h http.Header, now time.Time) error {
-	ok := l.bucket.AllowN(now, 1)
-	tokens := l.bucket.TokensAt(now)
-	h["Ratelimit-Policy"] = l.policy
-	h["Ratelimit"] = []string{`"default";r=` + strconv.Itoa(max(0, int(tokens))) + `;t=` + seconds(l.wait(float64(l.count)-tokens))}
-	if ok {
-		return nil
-	}
-	return kindRate.problem("the key may make " + l.policy[0] + " requests: wait as Retry-After says").after(l.wait(1 - tokens))
-}
-
-// wait is how long n tokens take to come.
-func (l *limit) wait(n float64) time.Duration {
-	return time.Duration(max(0, n) / float64(l.bucket.Limit()) * float64(time.Second))
 }

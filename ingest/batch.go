@@ -41,7 +41,7 @@ type batchProblem struct {
 }
 
 // postBatch accepts many notifications. A bad one never holds up the rest.
-func (s *server) postBatch(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postBatch(w http.ResponseWriter, r *http.Request, who *caller) error {
 	start := s.Clock()
 	b, err := s.takeBatch(w, r, who, start)
 	s.metrics.took(start, s.Clock())
@@ -53,7 +53,7 @@ func (s *server) postBatch(w http.ResponseWriter, r *http.Request, who *caller) 
 }
 
 // takeBatch takes a batch from the request's body to the queue.
-func (s *server) takeBatch(w http.ResponseWriter, r *http.Request, who *caller, now time.Time) (*batch, error) {
+func (s *API) takeBatch(w http.ResponseWriter, r *http.Request, who *caller, now time.Time) (*batch, error) {
 	key, err := idempotencyKey(r.Header)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,11 @@ func (s *server) takeBatch(w http.ResponseWriter, r *http.Request, who *caller, 
 	if err != nil {
 		return nil, err
 	}
-	b := s.newBatch(items, who, key, now)
+	paid, unpaid := s.payForRest(w, r, who, len(items))
+	b := s.newBatch(items[:paid], len(items), who, key, now)
+	for i := paid; i < len(items); i++ {
+		b.reject(i, unpaid)
+	}
 	if len(b.admissions) > 0 {
 		b.admit(s.Queue.AdmitAll(r.Context(), b.admissions))
 	}
@@ -75,7 +79,7 @@ func (s *server) takeBatch(w http.ResponseWriter, r *http.Request, who *caller, 
 }
 
 // split takes a batch's body apart.
-func (s *server) split(contentType string, body []byte) ([]jsontext.Value, error) {
+func (s *API) split(contentType string, body []byte) ([]jsontext.Value, error) {
 	most := s.Ingest.MaxBatch
 	if contentType == ndjsonType || contentType == "application/ndjson" || contentType == "application/jsonl" {
 		return checkCount(lines(body), most, nil)
@@ -118,10 +122,18 @@ type batch struct {
 	worst      *Problem // a refusal that trying again may mend
 }
 
-// newBatch checks every item. The i-th is admitted under the batch's
+// payForRest takes what a batch costs from its caller's rates beyond the one
+// that every call costs, and returns how many of its items are paid for, the
+// first ones, and why the others are not.
+func (s *API) payForRest(w http.ResponseWriter, r *http.Request, who *caller, items int) (paid int, unpaid error) {
+	granted, err := who.sends.spend(r.Context(), s.Rates, w.Header(), items-1)
+	return 1 + granted, err
+}
+
+// newBatch checks every item, of a batch of that size. The i-th is admitted under the batch's
 // idempotency key, if it has one, and its place.
-func (s *server) newBatch(items []jsontext.Value, who *caller, key string, now time.Time) *batch {
-	b := &batch{answer: batchAnswer{Results: make([]batchItem, len(items))}}
+func (s *API) newBatch(items []jsontext.Value, size int, who *caller, key string, now time.Time) *batch {
+	b := &batch{answer: batchAnswer{Results: make([]batchItem, size)}}
 	for i, item := range items {
 		a, err := s.admission(item, who, now)
 		if err != nil {

@@ -31,7 +31,9 @@ func (noQueue) Record(context.Context, string, string) (queue.Record, error) {
 func (noQueue) Cancel(context.Context, string, string) (queue.Cancellation, error) {
 	return queue.Cancellation{}, queue.ErrNotFound
 }
-func (noQueue) Pressure(string, notice.Lane) (time.Duration, bool) { return 0, false }
+func (noQueue) Pressure(string, *notice.Notification) (queue.Refusal, bool) {
+	return queue.Refusal{}, false
+}
 
 const benchBody = `{"template":"order-shipped","to":{"user":"u42","email":"ada@example.com","name":"Ada","locale":"de","timezone":"Europe/Berlin"},
  "data":{"order":"A-1","items":["tea","milk","sugar"]},"channels":["push","email"],"route":"all","category":"shipping","priority":"normal",

@@ -43,12 +43,16 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (*[]byte, error) {
 		w.Header().Set("Connection", "close")
 		return nil, b.tooLarge()
 	}
+	if r.ContentLength > 0 && !charge(w, int(r.ContentLength)) {
+		w.Header().Set("Connection", "close")
+		return nil, busy()
+	}
 	unpack, err := b.unpacker(w, r)
 	if err != nil {
 		return nil, err
 	}
 	buf := b.pool.Get().(*[]byte)
-	if err := unpack(buf, http.MaxBytesReader(w, r.Body, b.limit)); err != nil {
+	if err := unpack(&charged{buf: buf, to: w, paid: int(max(r.ContentLength, 0))}, http.MaxBytesReader(w, r.Body, b.limit)); err != nil {
 		w.Header().Set("Connection", "close")
 		b.release(buf)
 		return nil, b.explain(err)
@@ -59,7 +63,7 @@ func (b *bodies) read(w http.ResponseWriter, r *http.Request) (*[]byte, error) {
 
 // unpacker is what reads a body of the request's encoding. The other encodings
 // that browsers know are left to proxies: nobody sends with them.
-func (b *bodies) unpacker(w http.ResponseWriter, r *http.Request) (func(*[]byte, io.ReadCloser) error, error) {
+func (b *bodies) unpacker(w http.ResponseWriter, r *http.Request) (func(*charged, io.ReadCloser) error, error) {
 	values := r.Header["Content-Encoding"]
 	if len(values) == 0 {
 		return fillPlain, nil
@@ -68,24 +72,24 @@ func (b *bodies) unpacker(w http.ResponseWriter, r *http.Request) (func(*[]byte,
 	case "", "identity":
 		return fillPlain, nil
 	case "gzip", "x-gzip":
-		return func(buf *[]byte, packed io.ReadCloser) error { return b.fillGzip(w, buf, packed) }, nil
+		return func(buf *charged, packed io.ReadCloser) error { return b.fillGzip(w, buf, packed) }, nil
 	default:
 		w.Header().Set("Accept-Encoding", "gzip")
 		return nil, kindMediaType.problem(fmt.Sprintf("got the Content-Encoding %q: send gzip, or leave it out", clip(encoding)))
 	}
 }
 
-func fillPlain(buf *[]byte, body io.ReadCloser) error { return fill(buf, body) }
+func fillPlain(buf *charged, body io.ReadCloser) error { return buf.fill(body) }
 
 // fillGzip unpacks a body. What comes out is bounded as what comes in is, so
 // that a bomb costs no more than the largest body.
-func (b *bodies) fillGzip(w http.ResponseWriter, buf *[]byte, packed io.ReadCloser) error {
+func (b *bodies) fillGzip(w http.ResponseWriter, buf *charged, packed io.ReadCloser) error {
 	z, err := b.unzip(packed)
 	if err != nil {
 		return notGzip(err)
 	}
 	defer b.unzippers.Put(z)
-	return notGzip(fill(buf, http.MaxBytesReader(w, z, b.limit)))
+	return notGzip(buf.fill(http.MaxBytesReader(w, z, b.limit)))
 }
 
 // unzip takes a reader that was used before: each holds 40 KB.
@@ -118,17 +122,32 @@ func (b *bodies) release(buf *[]byte) {
 	}
 }
 
-// fill reads all of r into buf.
-func fill(buf *[]byte, r io.Reader) error {
-	b := (*buf)[:0]
+// charged is a buffer whose memory is charged to its request as it fills: a
+// chunked body, and what a packed one unpacks to, says its size only at its end.
+type charged struct {
+	buf  *[]byte
+	to   http.ResponseWriter
+	paid int // bytes that are charged
+}
+
+// fill reads all of r into the buffer.
+func (c *charged) fill(r io.Reader) error {
+	b := (*c.buf)[:0]
 	for {
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
+		if over := len(b) - c.paid; over > 0 {
+			if !charge(c.to, over) {
+				*c.buf = b
+				return busy()
+			}
+			c.paid = len(b)
+		}
 		if err != nil {
-			*buf = b
+			*c.buf = b
 			if err == io.EOF {
 				return nil
 			}
@@ -144,7 +163,10 @@ func (b *bodies) tooLarge() *Problem {
 // explain turns a failure to read a body into the problem that it is.
 func (b *bodies) explain(err error) error {
 	var over *http.MaxBytesError
+	var known *Problem
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &over):
 		return b.tooLarge()
 	case errors.Is(err, errNotGzip):

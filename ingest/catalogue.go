@@ -21,7 +21,7 @@ type templatesAnswer struct {
 }
 
 // getTemplates lists the catalogue.
-func (s *server) getTemplates(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) getTemplates(w http.ResponseWriter, r *http.Request, who *caller) error {
 	catalogue := s.Templates.Current()
 	names := catalogue.Names()
 	out := templatesAnswer{Templates: make([]templateAnswer, 0, len(names))}

@@ -36,7 +36,7 @@ type deadAnswer struct {
 }
 
 // getDead lists dead letters.
-func (s *server) getDead(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) getDead(w http.ResponseWriter, r *http.Request, who *caller) error {
 	filter, err := deadFilter(r.URL.Query(), who.tenant, "channel", "reason", "after", "limit")
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ type redriveAnswer struct {
 }
 
 // postRedrive sends one dead letter again.
-func (s *server) postRedrive(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postRedrive(w http.ResponseWriter, r *http.Request, who *caller) error {
 	n, err := s.DeadLetters.Redrive(r.Context(), who.tenant, r.PathValue("delivery"))
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (s *server) postRedrive(w http.ResponseWriter, r *http.Request, who *caller
 }
 
 // postRedriveAll sends every dead letter that the query selects again.
-func (s *server) postRedriveAll(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postRedriveAll(w http.ResponseWriter, r *http.Request, who *caller) error {
 	filter, err := deadFilter(r.URL.Query(), who.tenant, "channel", "reason")
 	if err != nil {
 		return err

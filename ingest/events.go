@@ -65,7 +65,7 @@ type eventsProblem struct {
 }
 
 // postEvents takes integration events in any of CloudEvents' three modes.
-func (s *server) postEvents(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postEvents(w http.ResponseWriter, r *http.Request, who *caller) error {
 	start := s.Clock()
 	defer func() { s.metrics.took(start, s.Clock()) }()
 	body, err := s.bodies.read(w, r)
@@ -87,15 +87,20 @@ func (s *server) postEvents(w http.ResponseWriter, r *http.Request, who *caller)
 }
 
 // postEventBatch takes events in batched mode, each on its own.
-func (s *server) postEventBatch(w http.ResponseWriter, r *http.Request, body []byte, who *caller, now time.Time) error {
+func (s *API) postEventBatch(w http.ResponseWriter, r *http.Request, body []byte, who *caller, now time.Time) error {
 	items, err := notice.Split(body, s.Ingest.MaxBatch)
 	items, err = checkCount(items, s.Ingest.MaxBatch, err)
 	if err != nil {
 		s.metrics.failed(err)
 		return err
 	}
+	paid, unpaid := s.payForRest(w, r, who, len(items))
 	b := s.newEventBatch(len(items))
 	for i, item := range items {
+		if i >= paid {
+			b.refuse(i, unpaid)
+			continue
+		}
 		b.add(i, who, now, func() (notice.CloudEvent, error) { return notice.DecodeCloudEvent(item) })
 	}
 	return writeEvents(w, b.admit(r.Context()))
@@ -121,7 +126,7 @@ func decodeEvent(r *http.Request, body []byte) (notice.CloudEvent, error) {
 // eventBatch is events on their way in: what each gives rise to goes to the
 // queue in one call for all.
 type eventBatch struct {
-	s          *server
+	s          *API
 	admissions []queue.Admission
 	results    []eventResult
 }
@@ -133,7 +138,7 @@ type eventResult struct {
 	err           error
 }
 
-func (s *server) newEventBatch(n int) *eventBatch {
+func (s *API) newEventBatch(n int) *eventBatch {
 	return &eventBatch{s: s, results: make([]eventResult, n)}
 }
 
@@ -153,6 +158,12 @@ func (b *eventBatch) add(i int, who *caller, now time.Time, decode func() (notic
 	}
 	b.results[i] = eventResult{first: len(b.admissions), count: len(admissions), err: err}
 	b.admissions = append(b.admissions, admissions...)
+}
+
+// refuse is what becomes of the i-th event without a look at it.
+func (b *eventBatch) refuse(i int, err error) {
+	b.s.metrics.failed(err)
+	b.results[i] = eventResult{first: len(b.admissions), err: err}
 }
 
 // admit hands everything to the queue. An event that the queue took only in
@@ -178,7 +189,7 @@ func (b *eventBatch) admit(ctx context.Context) []eventResult {
 }
 
 // routeEvent turns an event into admissions under keys of the event's own.
-func (s *server) routeEvent(e *notice.CloudEvent, who *caller, now time.Time) ([]queue.Admission, error) {
+func (s *API) routeEvent(e *notice.CloudEvent, who *caller, now time.Time) ([]queue.Admission, error) {
 	if s.Router == nil {
 		return nil, nil
 	}
@@ -192,7 +203,7 @@ func (s *server) routeEvent(e *notice.CloudEvent, who *caller, now time.Time) ([
 		if err := s.door.Accept(n, now); err != nil {
 			return nil, routed(i, err)
 		}
-		if err := s.room(who.tenant, n.Priority); err != nil {
+		if err := s.room(who.tenant, n); err != nil {
 			return nil, err
 		}
 		admissions = append(admissions, queue.Admission{Tenant: who.tenant, Notification: *n, Key: e.Key(i)})

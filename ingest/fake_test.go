@@ -124,9 +124,37 @@ func (q *fakeQueue) Cancel(_ context.Context, tenant, id string) (queue.Cancella
 	return q.cancel(tenant, id)
 }
 
-func (q *fakeQueue) Pressure(_ string, lane notice.Lane) (time.Duration, bool) {
-	after, full := q.full[lane]
-	return after, full
+func (q *fakeQueue) Pressure(_ string, n *notice.Notification) (queue.Refusal, bool) {
+	after, full := q.full[n.Priority]
+	return queue.Refusal{RetryAfter: after, Why: "the queue is full"}, full
+}
+
+// fakeRates keeps rates by the fake's clock.
+type fakeRates struct {
+	clock func() time.Time
+	mu    sync.Mutex
+	full  map[string]time.Time
+	fail  error
+}
+
+func (r *fakeRates) Spend(_ context.Context, a *queue.Account, n int) (out queue.Spent, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.full == nil {
+		r.full = map[string]time.Time{}
+	}
+	now := r.clock()
+	out.Granted = n
+	missing := func(q queue.Quota) time.Duration { return max(r.full[a.Tenant+q.Name].Sub(now), 0) }
+	for _, q := range a.Quotas {
+		out.Granted = min(out.Granted, int((q.Per-missing(q))*time.Duration(q.Count)/q.Per))
+	}
+	for _, q := range a.Quotas {
+		after := missing(q) + time.Duration(out.Granted)*q.Per/time.Duration(q.Count)
+		r.full[a.Tenant+q.Name] = now.Add(after)
+		out.Quotas = append(out.Quotas, queue.QuotaState{Left: int((q.Per - after) * time.Duration(q.Count) / q.Per), Full: after})
+	}
+	return out, r.fail
 }
 
 // last is the admission that was taken last.
@@ -212,6 +240,7 @@ func start(t *testing.T, change func(*ingest.Options)) *fixture {
 			{Tenant: "acme", Key: config.NewSecret(slowKey), Rate: config.Rate{Count: 2, Per: time.Minute}},
 		}},
 		Queue:           f.queue,
+		Rates:           &fakeRates{clock: f.queue.clock},
 		Templates:       loadCatalogue(t),
 		EnabledChannels: map[notice.Channel]bool{notice.ChannelEmail: true, notice.ChannelAPNs: true, notice.ChannelWebhook: true},
 		Registry:        prometheus.NewRegistry(),

@@ -55,7 +55,7 @@ type feedbackResult struct {
 }
 
 // feedbackRoutes names the calls that say what became of mails.
-func (s *server) feedbackRoutes() {
+func (s *API) feedbackRoutes() {
 	s.handle("POST /v1/feedback/email", config.ScopeFeedback, s.postFeedback)
 	s.mux.HandleFunc("POST /v1/feedback/email/{provider}", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.postProvider(w, r); err != nil {
@@ -66,7 +66,7 @@ func (s *server) feedbackRoutes() {
 
 // postFeedback takes one report or an array of them: all, or, when one of them
 // has faults, none.
-func (s *server) postFeedback(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postFeedback(w http.ResponseWriter, r *http.Request, who *caller) error {
 	bodies, single, err := s.readFeedback(w, r)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (s *server) postFeedback(w http.ResponseWriter, r *http.Request, who *calle
 }
 
 // readFeedback reads the body.
-func (s *server) readFeedback(w http.ResponseWriter, r *http.Request) (bodies []feedbackBody, single bool, err error) {
+func (s *API) readFeedback(w http.ResponseWriter, r *http.Request) (bodies []feedbackBody, single bool, err error) {
 	if t := mediaType(r); !isJSONType(t) {
 		return nil, false, wantType(t, "application/json")
 	}
@@ -133,7 +133,7 @@ func decodeFeedback(items []jsontext.Value, single bool) ([]feedbackBody, error)
 }
 
 // resolve checks every report and finds out whom it is about.
-func (s *server) resolve(ctx context.Context, tenant string, bodies []feedbackBody, single bool) ([]notice.Feedback, error) {
+func (s *API) resolve(ctx context.Context, tenant string, bodies []feedbackBody, single bool) ([]notice.Feedback, error) {
 	var faults notice.Faults
 	reports := make([]notice.Feedback, len(bodies))
 	for i := range bodies {
@@ -222,7 +222,7 @@ func (b *feedbackBody) report(tenant string) notice.Feedback {
 
 // postProvider takes the notification of a mail provider, which needs no API
 // key: it proves itself.
-func (s *server) postProvider(w http.ResponseWriter, r *http.Request) error {
+func (s *API) postProvider(w http.ResponseWriter, r *http.Request) error {
 	p, ok := s.Providers[r.PathValue("provider")]
 	if !ok {
 		return kindNotFound.problem(fmt.Sprintf("%q has no section under feedback.email in the gateway's configuration", clip(r.PathValue("provider"))))
@@ -245,7 +245,7 @@ func (s *server) postProvider(w http.ResponseWriter, r *http.Request) error {
 
 // takeReports does what an authentic notification says, once. It is remembered
 // only when all of it is done: a provider that gets an error sends it again.
-func (s *server) takeReports(ctx context.Context, reports provider.Reports) (taken int, err error) {
+func (s *API) takeReports(ctx context.Context, reports provider.Reports) (taken int, err error) {
 	if len(reports.Items) == 0 {
 		return 0, nil
 	}
@@ -265,7 +265,7 @@ func (s *server) takeReports(ctx context.Context, reports provider.Reports) (tak
 }
 
 // refused is the problem of a notification that cannot be taken.
-func (s *server) refused(p provider.Provider, err error) error {
+func (s *API) refused(p provider.Provider, err error) error {
 	var faults notice.Faults
 	var syntax *notice.SyntaxError
 	switch {

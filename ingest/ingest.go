@@ -9,6 +9,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,9 +35,9 @@ type Queue interface {
 	AdmitAll(ctx context.Context, as []queue.Admission) []queue.Admitted
 	Record(ctx context.Context, tenant, id string) (queue.Record, error)       // queue.ErrNotFound
 	Cancel(ctx context.Context, tenant, id string) (queue.Cancellation, error) // queue.ErrNotFound, queue.ErrFinished
-	// Pressure reports whether the lane is full, and when it may be tried
-	// again. It is asked on every request, so it must not wait.
-	Pressure(tenant string, lane notice.Lane) (retryAfter time.Duration, full bool)
+	// Pressure says why a notification is not taken at present, and when it may
+	// be tried again. It is asked on every request, so it must not wait.
+	Pressure(tenant string, n *notice.Notification) (queue.Refusal, bool)
 }
 
 // DeadLetters lists what was given up on and sends it again.
@@ -65,7 +66,9 @@ type Templates interface {
 type Options struct {
 	Ingest          config.Ingest
 	Auth            config.Auth
+	Tenants         []config.Tenant
 	Queue           Queue
+	Rates           Rates       // needed where a key or a tenant has a rate
 	DeadLetters     DeadLetters // nil: /v1/dead answers 404
 	Templates       Templates
 	Router          Router                       // nil: every event is ignored
@@ -85,8 +88,8 @@ type Options struct {
 	Logger          *slog.Logger                 // nil: slog.Default
 }
 
-// New makes the API's handler. It starts no goroutine and needs no closing.
-func New(o Options) http.Handler {
+// New makes the API. It starts no goroutine and needs no closing.
+func New(o Options) *API {
 	if o.BodyTimeout == 0 {
 		o.BodyTimeout = 20 * time.Second
 	}
@@ -99,27 +102,35 @@ func New(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &server{
+	s := &API{
 		Options: o,
 		door:    Acceptor{Templates: o.Templates, EnabledChannels: o.EnabledChannels},
 		mux:     &routes{ServeMux: http.NewServeMux()},
-		keys:    newKeyring(o.Auth),
+		hand:    inHand{most: int64(o.Ingest.MaxInHand)},
 		metrics: newMetrics(o.Registry),
 		bodies:  newBodies(int64(o.Ingest.MaxBody), o.BodyTimeout),
 		outage:  rate.Sometimes{Interval: time.Second},
 		names:   newRequestNames(),
 	}
+	s.Replace(o.Auth, o.Tenants)
 	s.routes()
 	return s
 }
 
-// server is the handler. Nothing in it changes after New but what its parts
-// guard themselves.
-type server struct {
+// Replace takes other keys, rates and tenants. Calls that are under way end by
+// what they began with. A rate that changes keeps what was spent of it.
+func (s *API) Replace(auth config.Auth, tenants []config.Tenant) {
+	s.keys.Store(newKeyring(auth, tenants))
+}
+
+// API is the HTTP API's handler. Nothing in it changes after New but what its
+// parts guard themselves.
+type API struct {
 	Options
 	door    Acceptor
 	mux     *routes
-	keys    *keyring
+	keys    atomic.Pointer[keyring]
+	hand    inHand
 	metrics *metrics
 	bodies  *bodies
 	outage  rate.Sometimes // bounds the log while the store is away
@@ -140,7 +151,7 @@ func (m *routes) HandleFunc(pattern string, h http.HandlerFunc) {
 }
 
 // routes names every call of the API and the scope that it takes.
-func (s *server) routes() {
+func (s *API) routes() {
 	s.handle("POST /v1/notifications", config.ScopeSend, s.postNotification)
 	s.handle("POST /v1/notifications/batch", config.ScopeSend, s.postBatch)
 	s.handle("GET /v1/notifications/{id}", config.ScopeRead, s.getNotification)
@@ -176,9 +187,12 @@ func (s *server) routes() {
 type handler func(w http.ResponseWriter, r *http.Request, who *caller) error
 
 // handle registers a call.
-func (s *server) handle(pattern string, scope config.Scope, h handler) {
+func (s *API) handle(pattern string, scope config.Scope, h handler) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		who, err := s.keys.admit(w.Header(), r, scope, s.Clock())
+		who, err := s.keys.Load().admit(r, scope)
+		if err == nil {
+			_, err = who.purse(scope).spend(r.Context(), s.Rates, w.Header(), 1)
+		}
 		if err != nil {
 			if scope == config.ScopeSend {
 				s.metrics.failed(err)

@@ -12,7 +12,7 @@ import (
 )
 
 // postNotification accepts one notification.
-func (s *server) postNotification(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postNotification(w http.ResponseWriter, r *http.Request, who *caller) error {
 	start := s.Clock()
 	admitted, err := s.admitOne(w, r, who, start)
 	s.metrics.took(start, s.Clock())
@@ -26,7 +26,7 @@ func (s *server) postNotification(w http.ResponseWriter, r *http.Request, who *c
 }
 
 // admitOne takes one notification from the request's body to the queue.
-func (s *server) admitOne(w http.ResponseWriter, r *http.Request, who *caller, now time.Time) (queue.Admitted, error) {
+func (s *API) admitOne(w http.ResponseWriter, r *http.Request, who *caller, now time.Time) (queue.Admitted, error) {
 	if t := mediaType(r); !isJSONType(t) || strings.HasPrefix(t, cloudEventType) {
 		return queue.Admitted{}, wantType(t, "application/json")
 	}
@@ -62,7 +62,7 @@ func (a *admission) setKey(key string, body []byte) {
 
 // admission decodes, checks and completes one notification, and asks whether
 // its lane has room.
-func (s *server) admission(body []byte, who *caller, now time.Time) (admission, error) {
+func (s *API) admission(body []byte, who *caller, now time.Time) (admission, error) {
 	n, err := notice.DecodeNotification(body)
 	if err != nil {
 		return admission{}, misdirected(body, err)
@@ -70,7 +70,7 @@ func (s *server) admission(body []byte, who *caller, now time.Time) (admission, 
 	if err := s.door.Accept(&n, now); err != nil {
 		return admission{}, err
 	}
-	if err := s.room(who.tenant, n.Priority); err != nil {
+	if err := s.room(who.tenant, &n); err != nil {
 		return admission{}, err
 	}
 	return admission{queue.Admission{Tenant: who.tenant, Notification: n}}, nil
@@ -84,13 +84,13 @@ func misdirected(body []byte, err error) error {
 	return kindAnEvent.problem("this is a CloudEvent: POST it to /v1/events, where a route decides whether it notifies anybody")
 }
 
-// room refuses when a lane is full for a tenant.
-func (s *server) room(tenant string, lane notice.Lane) error {
-	after, full := s.Queue.Pressure(tenant, lane)
+// room refuses what there is no room for in the queue.
+func (s *API) room(tenant string, n *notice.Notification) error {
+	refusal, full := s.Queue.Pressure(tenant, n)
 	if !full {
 		return nil
 	}
-	return kindBacklog.problem(fmt.Sprintf("the lane %q is full: wait as Retry-After says", lane)).after(max(after, time.Second))
+	return kindBacklog.problem(refusal.Why + ": wait as Retry-After says").after(max(refusal.RetryAfter, time.Second))
 }
 
 // maxKey is the longest Idempotency-Key in bytes.

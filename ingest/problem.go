@@ -49,6 +49,7 @@ const (
 	kindTimeout      kind = "request-timeout"
 	kindInternal     kind = "internal"
 	kindUnavailable  kind = "unavailable"
+	kindBusy         kind = "busy"
 )
 
 // describe is the kind's status and title.
@@ -79,11 +80,13 @@ func (k kind) describe() (status int, title string) {
 	case kindMediaType:
 		return 415, "The content type is not taken here"
 	case kindRate:
-		return 429, "The API key's rate is used up"
+		return 429, "The rate is used up"
 	case kindBacklog:
 		return 429, "The queue is full"
 	case kindUnavailable:
 		return 503, "The queue's store cannot be reached"
+	case kindBusy:
+		return 503, "Too much is under way"
 	case kindInternal:
 		return 500, "Internal error"
 	}
@@ -154,6 +157,10 @@ func (p *Problem) after(d time.Duration) *Problem {
 // the store takes.
 const unavailableRetry = 2 * time.Second
 
+// fullRetry is that of a store whose memory is used up: what was accepted has
+// to be worked off first.
+const fullRetry = 10 * time.Second
+
 // problemOf says what a caller is told of err.
 func problemOf(err error) *Problem {
 	var p *Problem
@@ -175,6 +182,10 @@ func problemOf(err error) *Problem {
 		return kindFinished.problem("every delivery has ended or is on its way: GET it to see how")
 	case errors.Is(err, queue.ErrKeyReused):
 		return kindKeyReused.problem("the Idempotency-Key was used in the last 24 hours for another body: use a new key for a new notification")
+	case errors.Is(err, queue.ErrFull):
+		p := kindUnavailable.problem("the store's memory is used up: nothing was stored; try again later").after(fullRetry)
+		p.cause = err
+		return p
 	case errors.Is(err, queue.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		p := kindUnavailable.problem("whether it was done is not known: try again, with the same Idempotency-Key if there was one").after(unavailableRetry)
 		p.cause = err

@@ -30,7 +30,7 @@ type Eraser interface {
 }
 
 // recipientRoutes names the calls about people.
-func (s *server) recipientRoutes() {
+func (s *API) recipientRoutes() {
 	s.handle("GET /v1/recipients/{user}", config.ScopeRead, s.getRecipient)
 	s.handle("PUT /v1/recipients/{user}", config.ScopeAdmin, s.putRecipient)
 	s.handle("PATCH /v1/recipients/{user}", config.ScopeAdmin, s.patchRecipient)
@@ -40,7 +40,7 @@ func (s *server) recipientRoutes() {
 	s.handle("DELETE /v1/recipients/{user}/devices/{token}", config.ScopeAdmin, s.deleteDevice)
 }
 
-func (s *server) getRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) getRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (s *server) getRecipient(w http.ResponseWriter, r *http.Request, who *calle
 	return writeProfile(w, who, p)
 }
 
-func (s *server) putRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) putRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (s *server) putRecipient(w http.ResponseWriter, r *http.Request, who *calle
 }
 
 // patchRecipient changes a profile by a JSON merge patch (RFC 7396).
-func (s *server) patchRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) patchRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (s *server) patchRecipient(w http.ResponseWriter, r *http.Request, who *cal
 
 // deleteRecipient erases a person. The records come first: should that fail,
 // the profile still shows that there is something to erase.
-func (s *server) deleteRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) deleteRecipient(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (s *server) deleteRecipient(w http.ResponseWriter, r *http.Request, who *ca
 	return nil
 }
 
-func (s *server) putPreferences(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) putPreferences(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (s *server) putPreferences(w http.ResponseWriter, r *http.Request, who *cal
 	return writeJSON(w, http.StatusOK, wanted)
 }
 
-func (s *server) postDevice(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postDevice(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (s *server) postDevice(w http.ResponseWriter, r *http.Request, who *caller)
 	return writeJSON(w, http.StatusCreated, d)
 }
 
-func (s *server) deleteDevice(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) deleteDevice(w http.ResponseWriter, r *http.Request, who *caller) error {
 	user, err := pathUser(r)
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func pathUser(r *http.Request) (string, error) {
 }
 
 // decodeBody reads a JSON body strictly into v.
-func (s *server) decodeBody(w http.ResponseWriter, r *http.Request, v any) error {
+func (s *API) decodeBody(w http.ResponseWriter, r *http.Request, v any) error {
 	if t := mediaType(r); !isJSONType(t) {
 		return wantType(t, "application/json")
 	}

@@ -47,7 +47,7 @@ type entryAnswer struct {
 }
 
 // getNotification tells what became of a notification.
-func (s *server) getNotification(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) getNotification(w http.ResponseWriter, r *http.Request, who *caller) error {
 	id, err := notificationID(r)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *server) getNotification(w http.ResponseWriter, r *http.Request, who *ca
 }
 
 // deleteNotification cancels what has not been sent.
-func (s *server) deleteNotification(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) deleteNotification(w http.ResponseWriter, r *http.Request, who *caller) error {
 	id, err := notificationID(r)
 	if err != nil {
 		return err

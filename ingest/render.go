@@ -30,7 +30,7 @@ type renderAnswer struct {
 
 // postRender renders a template exactly as it would be sent, and sends
 // nothing.
-func (s *server) postRender(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) postRender(w http.ResponseWriter, r *http.Request, who *caller) error {
 	var body renderBody
 	if r.ContentLength != 0 {
 		if err := s.decodeBody(w, r, &body); err != nil {
@@ -84,7 +84,7 @@ func sample(tpl *templates.Template) jsontext.Value {
 }
 
 // render renders the asked channel, or every one that the template has.
-func (s *server) render(catalogue *templates.Catalogue, tpl *templates.Template, body *renderBody) (renderAnswer, error) {
+func (s *API) render(catalogue *templates.Catalogue, tpl *templates.Template, body *renderBody) (renderAnswer, error) {
 	media := tpl.Channels()
 	if body.Channel != "" {
 		media = []notice.Medium{body.Channel}
@@ -108,7 +108,7 @@ func (s *server) render(catalogue *templates.Catalogue, tpl *templates.Template,
 	return answer, nil
 }
 
-func (s *server) renderRequest(tpl *templates.Template, m notice.Medium, body *renderBody) templates.Request {
+func (s *API) renderRequest(tpl *templates.Template, m notice.Medium, body *renderBody) templates.Request {
 	req := templates.SampleRequest(tpl, m, body.Locale)
 	req.Data = body.Data
 	req.Now = s.Clock()

@@ -16,10 +16,20 @@ const requestIDHeader = "X-Request-Id"
 
 // ServeHTTP answers a call. A panic ends the call alone, as a problem that
 // tells nothing of the gateway's inside; the log has the rest.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w, request: r}
 	a.id = s.names.of(r.Header)
 	w.Header()[requestIDHeader] = []string{a.id}
+	if !s.hand.take(requestCost) {
+		s.outage.Do(func() {
+			s.Logger.Warn("too much is under way; refusing with 503 (ingest.max_in_hand)", "bytes", s.hand.used.Load())
+		})
+		w.Header().Set("Connection", "close")
+		writeProblem(w, busy())
+		return
+	}
+	a.hand, a.charged = &s.hand, requestCost
+	defer a.settle()
 	s.bound(w, r)
 	if s.Ingest.AccessLog {
 		defer s.logAccess(a, time.Now())
@@ -32,7 +42,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // reads holds no goroutine and no page of dead letters for ever. The deadline
 // for the body holds also where a call refuses it unread, since the server then
 // reads on to keep the connection. Neither is supported without a connection.
-func (s *server) bound(w http.ResponseWriter, r *http.Request) {
+func (s *API) bound(w http.ResponseWriter, r *http.Request) {
 	conn, now := http.NewResponseController(w), time.Now()
 	if r.Body != http.NoBody {
 		conn.SetReadDeadline(now.Add(s.BodyTimeout))
@@ -41,7 +51,7 @@ func (s *server) bound(w http.ResponseWriter, r *http.Request) {
 }
 
 // survive turns a panic into an answer.
-func (s *server) survive(a *answer) {
+func (s *API) survive(a *answer) {
 	switch p := recover(); p {
 	case nil:
 	case http.ErrAbortHandler:
@@ -56,7 +66,7 @@ func (s *server) survive(a *answer) {
 
 // logAccess writes one line for a call. The pattern stands for the path, which
 // may hold a user, an address or a token.
-func (s *server) logAccess(a *answer, start time.Time) {
+func (s *API) logAccess(a *answer, start time.Time) {
 	s.Logger.LogAttrs(context.Background(), slog.LevelInfo, "call",
 		slog.String("request", a.id), slog.String("method", knownMethod(a.request.Method)), slog.String("pattern", a.request.Pattern),
 		slog.String("tenant", a.tenant), slog.Int("status", a.status), slog.Int64("bytes", a.written),
@@ -74,7 +84,7 @@ func knownMethod(m string) string {
 
 // fail writes err as a problem, and logs what is our own fault. While the
 // store is away every call fails alike, so one line a second says it.
-func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	log := func() {
 		s.Logger.Error("a call failed", "request", w.Header().Get(requestIDHeader), "pattern", r.Pattern, "status", p.Status, "error", err)
@@ -96,9 +106,14 @@ type answer struct {
 	id       string
 	tenant   string // empty: the call needed no key, or none was good
 	status   int
+	hand     *inHand // what it is charged to
+	charged  int64
 	written  int64
 	replaced bool // the body is ours already: the mux's is dropped
 }
+
+// settle gives back what the request was charged.
+func (a *answer) settle() { a.hand.give(a.charged) }
 
 // noteTenant tells the log who makes a call.
 func noteTenant(w http.ResponseWriter, tenant string) {

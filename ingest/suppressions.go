@@ -33,13 +33,13 @@ type suppressionBody struct {
 // manual is the reason of a suppression for which none was given.
 const manual = "manual"
 
-func (s *server) suppressionRoutes() {
+func (s *API) suppressionRoutes() {
 	s.handle("GET /v1/suppressions/{channel}/{address}", config.ScopeRead, s.getSuppression)
 	s.handle("PUT /v1/suppressions/{channel}/{address}", config.ScopeAdmin, s.putSuppression)
 	s.handle("DELETE /v1/suppressions/{channel}/{address}", config.ScopeAdmin, s.deleteSuppression)
 }
 
-func (s *server) getSuppression(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) getSuppression(w http.ResponseWriter, r *http.Request, who *caller) error {
 	channel, address, err := pathAddress(r)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (s *server) getSuppression(w http.ResponseWriter, r *http.Request, who *cal
 	return s.writeSuppression(w, r, who, channel, address)
 }
 
-func (s *server) putSuppression(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) putSuppression(w http.ResponseWriter, r *http.Request, who *caller) error {
 	channel, address, err := pathAddress(r)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (s *server) putSuppression(w http.ResponseWriter, r *http.Request, who *cal
 	return s.writeSuppression(w, r, who, channel, address)
 }
 
-func (s *server) deleteSuppression(w http.ResponseWriter, r *http.Request, who *caller) error {
+func (s *API) deleteSuppression(w http.ResponseWriter, r *http.Request, who *caller) error {
 	channel, address, err := pathAddress(r)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (s *server) deleteSuppression(w http.ResponseWriter, r *http.Request, who *
 	return nil
 }
 
-func (s *server) writeSuppression(w http.ResponseWriter, r *http.Request, who *caller, channel notice.Channel, address string) error {
+func (s *API) writeSuppression(w http.ResponseWriter, r *http.Request, who *caller, channel notice.Channel, address string) error {
 	entry, err := s.Suppressions.Suppression(r.Context(), who.tenant, channel, address)
 	if err != nil {
 		return stored(err)

@@ -53,18 +53,18 @@ var unsubscribeCSS string
 // since scanners of mail follow every link. It keeps no cookie and runs no
 // script.
 type optOutPage struct {
-	*server
+	*API
 	page   *template.Template
 	policy string // Content-Security-Policy
 	pace   *rate.Limiter
 }
 
 // unsubscribeRoutes names the calls that need no key: the token is the key.
-func (s *server) unsubscribeRoutes() {
+func (s *API) unsubscribeRoutes() {
 	sum := sha256.Sum256([]byte(unsubscribeCSS))
 	p := &optOutPage{
-		server: s,
-		page:   template.Must(template.New("unsubscribe").Parse(unsubscribeHTML)),
+		API:  s,
+		page: template.Must(template.New("unsubscribe").Parse(unsubscribeHTML)),
 		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 		pace: rate.NewLimiter(wishRate, wishRate),

@@ -71,7 +71,7 @@ func startWhole(t testing.TB, change ...func(*whole)) *whole {
 	}
 	w.options = ingest.Options{
 		Ingest: config.Ingest{MaxBody: 64 << 10, MaxBatch: 5}, Auth: config.Auth{Keys: wholeKeys()},
-		Queue: w.queue, DeadLetters: w.dead, Templates: loadCatalogue(t), Router: issueRouter{},
+		Queue: w.queue, Rates: &fakeRates{clock: w.queue.clock}, DeadLetters: w.dead, Templates: loadCatalogue(t), Router: issueRouter{},
 		Profiles: w.people, Suppressions: w.people, Eraser: w.people, OptOuts: keys, Wishes: w.wishes,
 		Feedback: w.desk.desk, Providers: providers, Reports: w.desk,
 		EnabledChannels: map[notice.Channel]bool{notice.ChannelEmail: true, notice.ChannelAPNs: true, notice.ChannelFCM: true, notice.ChannelWebhook: true},

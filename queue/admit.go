@@ -18,7 +18,7 @@ import (
 const (
 	admitters  = 2    // group commits under way at once: one gathers while one waits for its reply
 	admitBatch = 256  // the most admissions in one commit
-	admitQueue = 1024 // admissions waiting for a commit; past it Admit blocks
+	admitQueue = 1024 // admissions waiting for a commit; past it Admit blocks, for as long as a command may take
 	admitTries = 3    // commits of one admission before its caller is told
 	admitPause = 50 * time.Millisecond
 )
@@ -75,6 +75,14 @@ func (q *Queue) handOver(ctx context.Context, a *admission) error {
 	if q.closed {
 		return errClosed
 	}
+	select {
+	case q.admits <- a:
+		return nil
+	default:
+	}
+	// Full: commits are slow, or stand still. Who waits holds memory.
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
 	select {
 	case q.admits <- a:
 		return nil
@@ -194,9 +202,12 @@ func (q *Queue) try(ctx context.Context, batch []*admission) (again []*admission
 		failAll(batch, err)
 	}
 	q.admit(ctx, batch)
+	stored := 0
+	defer func() { q.backlog.admitted(stored) }()
 	for _, a := range batch {
 		switch {
 		case a.err == nil:
+			stored++
 			a.answer(Admitted{ID: a.id, Duplicate: a.duplicate})
 		case errors.Is(a.err, ErrUnavailable) && !errors.Is(a.err, errNotDurable):
 			again = append(again, a)

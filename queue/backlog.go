@@ -77,20 +77,3 @@ func (q *Queue) depths(lengths []int64, oldest []*redis.XMessageSliceCmd) []Dept
 	}
 	return out
 }
-
-// Parked is how much waits for its time, over all partitions.
-func (q *Queue) Parked(ctx context.Context) (int, error) {
-	pipe := q.rdb.Pipeline()
-	counts := make([]*redis.IntCmd, q.cfg.Partitions)
-	for p := range counts {
-		counts[p] = pipe.ZCard(ctx, q.keys.later(p))
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return 0, unavailable(err)
-	}
-	total := 0
-	for _, c := range counts {
-		total += int(c.Val())
-	}
-	return total, nil
-}

@@ -194,7 +194,7 @@ func (q *Queue) cancelCall(r Record, parts []part, why string) (*call, error) {
 	// Whether a key answers with this id is not in the record; keep it as if.
 	life := q.recordLife(true, r.AcceptedAt, now).Milliseconds()
 	c := &call{script: q.scripts.cancel,
-		keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.record(p, r.ID), q.keys.canceled(p), q.keys.cancels(p)},
+		keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.record(p, r.ID), q.keys.canceled(p), q.keys.cancels(p), q.keys.waiting(p), q.keys.waits(p)},
 		args: []any{life, openLife.Milliseconds(), r.length, group, leasedMost, markOf(r.ID)}}
 	for _, part := range parts {
 		// A tenant's turn may have been another one when the part was written.

@@ -1,10 +1,12 @@
 -- Cancels what has not been sent of one notification.
--- KEYS[1]   parked ids by due time (zset)
+-- KEYS[1]   parked ids by due time, whose moment was chosen beforehand (zset)
 -- KEYS[2]   parked payloads (hash)
 -- KEYS[3]   the notification's record
 -- KEYS[4]   canceled notifications by the number of their cancel (zset)
 -- KEYS[5]   how many cancels there were (string)
--- KEYS[6..] streams
+-- KEYS[6]   parked ids by due time, that wait for their provider (zset)
+-- KEYS[7]   how many of the latter each turn has (hash)
+-- KEYS[8..] streams
 -- ARGV[1]   the record's life once nothing is open, ms
 -- ARGV[2]   how long an open notification is remembered, ms
 -- ARGV[3]   the record's length when it was read: what follows is about that
@@ -53,10 +55,21 @@ local function isHeld(id, first, last)
   return false
 end
 
+-- Takes a part off the parked, wherever it is among them.
+local function unpark(id)
+  if redis.call('ZREM', KEYS[1], id) == 0 then
+    if redis.call('ZREM', KEYS[6], id) == 0 then return false end
+    local stream = string.match(redis.call('HGET', KEYS[2], id) or '', '^[^\n]*')
+    redis.pcall('HINCRBY', KEYS[7], string.match(stream, ':(%d+)$') or '0', -1)
+    if redis.call('EXISTS', KEYS[6]) == 0 then redis.pcall('DEL', KEYS[7]) end
+  end
+  redis.call('HDEL', KEYS[2], id)
+  return true
+end
+
 local parked, streamed = 0, 0
 for a = 7, #ARGV, 4 do
-  if redis.call('ZREM', KEYS[1], ARGV[a]) == 1 then
-    redis.call('HDEL', KEYS[2], ARGV[a])
+  if unpark(ARGV[a]) then
     redis.call('APPEND', KEYS[3], ARGV[a + 1])
     parked = parked + 1
     parts[#parts + 1] = 1

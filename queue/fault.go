@@ -74,6 +74,9 @@ func unavailable(err error) error {
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFault) {
 		return err
 	}
+	if redis.HasErrorPrefix(err, "OOM") {
+		return fmt.Errorf("%w: %w", ErrUnavailable, ErrFull)
+	}
 	return fmt.Errorf("%w: %s", ErrUnavailable, withoutArguments(err.Error()))
 }
 

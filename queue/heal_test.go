@@ -69,11 +69,11 @@ func (w *world) nothingLikeARecord(after string) {
 func TestWhatCanNeverSucceedIsAFault(t *testing.T) {
 	w := open(t, queuetest.Redis(t), testConfig())
 	_, l, d := w.planned("ada")
-	for _, key := range w.keys("*:later") {
+	for _, key := range w.keys("*:waiting") {
 		w.rdb.Del(t.Context(), key)
 	}
 	for _, p := range []string{"{t:0}", "{t:1}"} {
-		w.rdb.Set(t.Context(), p+":later", "no sorted set", 0)
+		w.rdb.Set(t.Context(), p+":waiting", "no sorted set", 0)
 	}
 	later := &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: w.clock.Now(), Entry: queue.Entry{At: w.clock.Now(), Status: notice.StatusRetrying}}
 	_, err := w.Settle(t.Context(), "c1", []*queue.Settlement{later})
@@ -161,7 +161,7 @@ func TestAServerThatWouldLoseDataIsNamed(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := queue.Warnings(t.Context(), queuetest.Redis(t, c.args...), config.DurabilityMemory)
+			got, err := queue.Warnings(t.Context(), queuetest.Redis(t, c.args...), config.Queue{Durability: config.DurabilityMemory})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +176,7 @@ func TestAServerThatWouldLoseDataIsNamed(t *testing.T) {
 		})
 	}
 	t.Run("every master of a cluster", func(t *testing.T) {
-		got, err := queue.Warnings(t.Context(), connectTo(t, sharedCluster.Cluster(t)), config.DurabilityReplica)
+		got, err := queue.Warnings(t.Context(), connectTo(t, sharedCluster.Cluster(t)), config.Queue{Durability: config.DurabilityReplica})
 		if said := got["redis persistence"]; err != nil || strings.Count(said, " too") != 2 || !strings.Contains(said, "replica") {
 			t.Errorf("warned of %v, %v; want all three masters", got, err)
 		}

@@ -14,15 +14,18 @@ import (
 // slot of a Redis Cluster.
 //
 //	{ns}:inbox                  stream   what other programs put on the queue
-//	{ns}:meta                   hash     partitions, fixed once data exists; turn:{tenant}; tenants, how many have a turn
+//	{ns}:meta                   hash     partitions, fixed once data exists; turn:{tenant}; tenants, how many have a turn; drained:{turn}:{lane}, see drain.go
 //	{ns}:processes              zset     who works on the queue by the second it was last heard of
 //	{ns:p}:events:{lane}        stream   accepted, not yet planned
 //	{ns:p}:{channel}:{lane}     stream   deliveries
 //	…:{lane}:{turn}             stream   the same, of tenants of another turn than 0
-//	{ns:p}:later                zset     parked ids by the millisecond they are due
+//	{ns:p}:later                zset     parked ids by the millisecond they are due, that was chosen beforehand: send_at, quiet hours, a cap
+//	{ns:p}:waiting              zset     the same of those that wait for their provider: the next attempt, the end of a pause
+//	{ns:p}:waits                hash     turn → how many of the latter it has
 //	{ns:p}:parked               hash     parked id → stream it goes back to, and its payload
 //	{ns:p}:n:{id}               string   a notification's record, see record.go
 //	{ns:p}:finals               stream   the ids of closed records, see finals.lua
+//	{ns:p}:rate:{tenant}:{name} string   a quota, see spend.lua
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
 //	{ns:p}:dead:{channel}      zset     dead letters' ids by the millisecond they died; its length is their number
 //	{ns:p}:erasures            zset     people to be erased by the millisecond they are looked at next
@@ -66,6 +69,8 @@ func streamSuffix(stage string, lane notice.Lane, turn int) string {
 
 func (k keys) later(p int) string    { return k.tag(p) + "later" }
 func (k keys) parked(p int) string   { return k.tag(p) + "parked" }
+func (k keys) waiting(p int) string  { return k.tag(p) + "waiting" }
+func (k keys) waits(p int) string    { return k.tag(p) + "waits" }
 func (k keys) erasures(p int) string { return k.tag(p) + "erasures" }
 func (k keys) canceled(p int) string { return k.tag(p) + "canceled" }
 func (k keys) cancels(p int) string  { return k.tag(p) + "cancels" }
@@ -74,6 +79,12 @@ func (k keys) dead(p int, c notice.Channel) string {
 	return k.tag(p) + "dead:" + string(c)
 }
 func (k keys) deadLetters(p int) string { return k.tag(p) + "deadletters" }
+
+// quota is in a partition of its tenant's, where all of the tenant's quotas are.
+func (k keys) quota(tenant, name string) (p int, key string) {
+	p = k.partition(tenant, "")
+	return p, k.tag(p) + "rate:" + tenant + ":" + name
+}
 
 // record takes the id of a notification, "<p>-<20 characters>".
 func (k keys) record(p int, id string) string {

@@ -28,11 +28,13 @@ func (q *Queue) Places(ctx context.Context) ([]PartitionPlace, error) {
 	}
 	for p := range places {
 		places[p].Partition = p
-		parked, err := q.rdb.ZCard(ctx, q.keys.later(p)).Result()
-		if err != nil {
-			return nil, unavailable(err)
+		for _, parked := range []string{q.keys.later(p), q.keys.waiting(p)} {
+			n, err := q.rdb.ZCard(ctx, parked).Result()
+			if err != nil {
+				return nil, unavailable(err)
+			}
+			places[p].Waiting += int(n)
 		}
-		places[p].Waiting += int(parked)
 		if err := q.place(ctx, &places[p]); err != nil {
 			return nil, err
 		}

@@ -39,7 +39,21 @@ func (q *Queue) Plan(ctx context.Context, planned []*Planned) error {
 		p := pl.Lease.Partition()
 		calls.put(p, i, func(c *batchCall) error { return q.addPlanned(c, p, pl, now) })
 	}
-	return calls.run(ctx, func(int, bool) {})
+	return calls.run(ctx, func(i int, done bool) {
+		if done {
+			q.drained.add(planned[i].Lease.from, 1-planned[i].started(now))
+		}
+	})
+}
+
+// started is how many deliveries go to their streams at once.
+func (pl *Planned) started(now time.Time) (n int) {
+	for i := range pl.Deliveries {
+		if d := &pl.Deliveries[i]; d.Ended.Status == "" && d.Due.Sub(now).Milliseconds() <= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (q *Queue) addPlanned(c *batchCall, p int, pl *Planned, now time.Time) error {

@@ -1,82 +1,155 @@
 package queue
 
 import (
-	"context"
-	"errors"
-	"strconv"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/carillonhq/carillon/notice"
 )
 
-// backlogEvery is how often the backlog is measured; between two measurements
-// ingest can overshoot queue.max_backlog by what it takes in that time.
-const backlogEvery = 500 * time.Millisecond
-
-// headroom is the part of queue.max_backlog that is kept for who has waited for
-// nothing yet: bulk leaves so much of it to the rest, a tenant within its share
-// may go beyond it by so much, and what is critical by twice as much.
+// headroom is the part of a bound that is kept for who has waited for nothing
+// yet: bulk leaves so much of it to the rest, a tenant within its share may go
+// beyond it by so much, and what is critical by twice as much.
 const headroom = 8
 
-// Backlog is how much waits on the streams, over all stages and partitions.
-// What is parked until its time is not in it.
+// Backlog is how much waits on the streams, over all stages and partitions, and
+// beside them.
 type Backlog struct {
-	Total int
-	Turns [Turns]int          // of the tenants of each turn
-	Lanes map[notice.Lane]int // of each lane
+	Total  int                 // on the streams
+	Turns  [Turns]int          // of those, of the tenants of each turn
+	Lanes  map[notice.Lane]int // of those, of each lane
+	Parked Parked
+
+	flow flow // of each turn and lane
 }
 
-// active is how many turns have anything, one of them counted whether it has or
-// not.
-func (b *Backlog) active(turn int) int {
-	n := 0
-	for i, length := range b.Turns {
-		if length > 0 || i == turn {
-			n++
+// Refusal is why a notification is not taken at present.
+type Refusal struct {
+	RetryAfter time.Duration // when it is likely to be taken; each caller is told another moment
+	Why        string        // in words for the caller
+}
+
+// tenancy is what a caller has of what all share: its turn, the turns' weights.
+type tenancy struct {
+	turn    int
+	weights [Turns]int
+}
+
+// share is a tenant's part of a bound: by weight among the turns that have
+// anything, its own counted whether it has or not.
+func (t *tenancy) share(most int, held *[Turns]int) int {
+	sum := 0
+	for i, n := range held {
+		if n > 0 || i == t.turn {
+			sum += t.weights[i]
 		}
 	}
-	return n
+	// In this order: a bound may be as large as an int.
+	return most/sum*t.weights[t.turn] + most%sum*t.weights[t.turn]/sum
 }
 
-// over is by how much the backlog is past what a tenant of a turn may add to on
-// a lane; negative while there is room.
-func (b *Backlog) over(turn int, lane notice.Lane, most int) int {
+// excess is by how much a bound is passed, by whose entries.
+type excess struct {
+	entries int
+	turn    int // everyTurn: of all tenants together
+}
+
+// over is by how much the held entries are past what a tenant may add to on a
+// lane; negative while there is room.
+func (t *tenancy) over(held *[Turns]int, total int, lane notice.Lane, most int) excess {
 	beyond := most / headroom
 	if lane == notice.LaneCritical {
-		return b.Total - most - max(2*beyond, 1)
+		return excess{total - most - max(2*beyond, 1), everyTurn}
 	}
-	share := most / b.active(turn)
+	share := t.share(most, held)
 	if lane == notice.LaneBulk {
 		share -= share / headroom
 	}
-	return max(b.Turns[turn]-share, b.Total-most-max(beyond, 1))
-}
-
-// backlog is the last measurement of the streams.
-type backlog struct {
-	mu   sync.Mutex
-	now  Backlog
-	rate float64 // entries a second that the backlog shrinks by; ≤ 0 when it grows
-	at   time.Time
-}
-
-// Pressure reports whether the backlog is past what queue.max_backlog leaves a
-// tenant on a lane, and when it is worth trying again. A tenant alone may fill
-// it. Where several have something waiting each may fill its part, so that
-// whoever floods is refused before anybody else; bulk stops an eighth before,
-// and what is critical goes on until a quarter more than all is waiting.
-func (q *Queue) Pressure(tenant string, lane notice.Lane) (retryAfter time.Duration, full bool) {
-	turn := q.turns.guess(tenant)
-	q.backlog.mu.Lock()
-	defer q.backlog.mu.Unlock()
-	over := q.backlog.now.over(turn, lane, q.cfg.MaxBacklog)
-	if over < 0 {
-		return 0, false
+	own, all := excess{held[t.turn] - share, t.turn}, excess{total - most - max(beyond, 1), everyTurn}
+	if all.entries > own.entries {
+		return all
 	}
-	return drainTime(over, q.backlog.rate), true
+	return own
+}
+
+// backlog is what was measured last.
+type backlog struct {
+	mu     sync.Mutex
+	now    Backlog
+	drain  drain
+	parked parkedTrend
+	stores []store // of each partition, or one for all
+	tight  time.Time
+	since  atomic.Int64 // admitted since the measurement
+	soon   atomic.Int64 // the number of since at which to measure again at once
+	again  chan struct{}
+}
+
+// parkedTrend is since when what waits for providers has not become less.
+type parkedTrend struct {
+	last  int
+	moved time.Time
+}
+
+// Pressure reports why a tenant's notification is not taken at present, and when
+// it is worth trying again: the backlog, what is parked, or Redis' memory is past
+// what the configuration leaves to that tenant on that lane.
+//
+// A tenant alone may fill a bound. Where several have something waiting each may
+// fill its part, by weight, so that whoever floods is refused before anybody
+// else; bulk stops an eighth before, and what is critical goes on until a quarter
+// more than all is waiting. It never waits: it goes by a measurement that is half
+// a second old at most, and younger while much is admitted.
+func (q *Queue) Pressure(tenant string, n *notice.Notification) (Refusal, bool) {
+	lane := n.Priority
+	if lane == "" {
+		lane = notice.LaneNormal
+	}
+	who := q.tenancyOf(tenant)
+	now := q.now()
+	b := &q.backlog
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wait, why := b.refuse(q, &who, lane, n.SendAt.After(now), now)
+	if why == "" {
+		wait, why = q.memoryPressure(tenant, n, lane, now)
+	}
+	if why == "" {
+		return Refusal{}, false
+	}
+	return Refusal{RetryAfter: q.spread(wait), Why: why}, true
+}
+
+// refuse says why not, and how long that is likely to be so; "" when it is not.
+func (b *backlog) refuse(q *Queue, who *tenancy, lane notice.Lane, scheduled bool, now time.Time) (time.Duration, string) {
+	if over := who.over(&b.now.Turns, b.now.Total, lane, q.cfg.MaxBacklog); over.entries >= 0 {
+		return b.drain.wait(over.entries+1, over.turn, lane, now), fullWords(over, lane, "queue.max_backlog")
+	}
+	parked := &b.now.Parked
+	if most := q.cfg.MaxWaiting; most > 0 {
+		if over := who.over(&parked.Turns, parked.Waiting, lane, most); over.entries >= 0 {
+			return growing(now.Sub(b.parked.moved)), fullWords(over, lane, "queue.max_waiting") + ": its providers are away or slow"
+		}
+	}
+	if most := q.cfg.MaxScheduled; scheduled && most > 0 && parked.Scheduled >= most {
+		return stalledRetry, "too much is scheduled for later (queue.max_scheduled)"
+	}
+	return 0, ""
+}
+
+func fullWords(over excess, lane notice.Lane, bound string) string {
+	if over.turn == everyTurn {
+		return fmt.Sprintf("the queue is full, for the lane %q (%s)", lane, bound)
+	}
+	return fmt.Sprintf("your part of the queue is full, for the lane %q (%s)", lane, bound)
+}
+
+// spread gives each caller another moment, up to a quarter later and a second at
+// least, so that they do not all come back at once.
+func (q *Queue) spread(wait time.Duration) time.Duration {
+	return wait + time.Duration(q.random()*float64(max(wait/4, time.Second)))
 }
 
 // Backlog is what waited when it was last measured, half a second ago at most.
@@ -86,57 +159,26 @@ func (q *Queue) Backlog() Backlog {
 	return q.backlog.now
 }
 
-// drainTime is how long the backlog takes to shrink by over, between a second
-// and a minute.
-func drainTime(over int, rate float64) time.Duration {
-	const unknown, shortest, longest = 5 * time.Second, time.Second, time.Minute
-	if rate <= 0 {
-		return unknown
-	}
-	return min(max(time.Duration(float64(over)/rate*float64(time.Second)), shortest), longest)
-}
-
-func (q *Queue) watchBacklog(ctx context.Context) {
-	for pause(ctx, backlogEvery) {
-		if err := q.observeTenants(ctx); err != nil {
-			continue // ingest finds out by itself that the store is gone
-		}
-		lengths, err := q.lengths(ctx)
-		if err != nil {
-			continue
-		}
-		q.backlog.observe(q.sum(lengths), q.now())
-	}
-}
-
-// observeTenants notices when the server has forgotten the tenants' turns.
-func (q *Queue) observeTenants(ctx context.Context) error {
-	seen, err := q.rdb.HGet(ctx, q.keys.meta(), "tenants").Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return unavailable(err)
-	}
-	n, _ := strconv.Atoi(seen) // none: 0
-	q.turns.observe(n)
-	return nil
-}
-
-// sum adds the streams' lengths up.
-func (q *Queue) sum(lengths []int64) Backlog {
-	b := Backlog{Lanes: map[notice.Lane]int{}}
-	for i, s := range q.streams {
-		n := int(lengths[i])
-		b.Total += n
-		b.Turns[s.turn] += n
-		b.Lanes[s.lane] += n
-	}
-	return b
-}
-
-func (b *backlog) observe(measured Backlog, now time.Time) {
+// observe takes a measurement in.
+func (b *backlog) observe(measured Backlog, counts flow, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if dt := now.Sub(b.at).Seconds(); dt > 0 && !b.at.IsZero() {
-		b.rate = 0.7*b.rate + 0.3*float64(b.now.Total-measured.Total)/dt
+	if waiting := measured.Parked.Waiting; waiting < b.parked.last || waiting == 0 || b.parked.moved.IsZero() {
+		b.parked.moved = now
 	}
-	b.now, b.at = measured, now
+	b.parked.last = measured.Parked.Waiting
+	b.now = measured
+	b.drain.observe(counts, measured.flow, now)
+}
+
+// admitted counts admissions. When they may have filled what room there was, it
+// has the backlog measured at once.
+func (b *backlog) admitted(n int) {
+	if b.since.Add(int64(n)) < b.soon.Load() {
+		return
+	}
+	select {
+	case b.again <- struct{}{}:
+	default: // about to be
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,24 +30,29 @@ const keyLife = 24 * time.Hour
 
 // Queue is the queue of one namespace. It is safe for concurrent use.
 type Queue struct {
-	rdb      redis.UniversalClient // commands that answer at once
-	readers  redis.UniversalClient // reads that block
-	cluster  bool                  // a script's keys must be of one slot
-	cfg      config.Queue
-	keys     keys
-	scripts  scripts
-	now      func() time.Time
-	streams  []stream
-	was      []keys // earlier layouts: see Repartition
-	closing  context.CancelFunc
-	gate     sync.RWMutex // held for reading by what hands an admission over
-	closed   bool         // behind gate: nobody commits any more
-	running  sync.WaitGroup
-	admits   chan *admission
-	backlog  backlog
-	turns    turns
-	canceled *canceled
-	state    atomic.Pointer[error] // why the queue cannot be used; nil: it can
+	rdb       redis.UniversalClient // commands that answer at once
+	readers   redis.UniversalClient // reads that block
+	cluster   bool                  // a script's keys must be of one slot
+	cfg       config.Queue
+	keys      keys
+	scripts   scripts
+	now       func() time.Time
+	streams   []stream
+	was       []keys // earlier layouts: see Repartition
+	closing   context.CancelFunc
+	gate      sync.RWMutex // held for reading by what hands an admission over
+	closed    bool         // behind gate: nobody commits any more
+	running   sync.WaitGroup
+	stopped   chan struct{} // closed when nobody commits any more
+	admits    chan *admission
+	spendings chan *spending
+	backlog   backlog
+	drained   drained
+	turns     turns
+	listed    listed
+	random    func() float64 // in [0,1)
+	canceled  *canceled
+	state     atomic.Pointer[error] // why the queue cannot be used; nil: it can
 }
 
 // stream is one stream of one partition.
@@ -64,6 +70,10 @@ type Option func(*Queue)
 // WithClock replaces time.Now.
 func WithClock(now func() time.Time) Option { return func(q *Queue) { q.now = now } }
 
+// WithRandom replaces the source of what spreads callers that are refused:
+// numbers in [0,1).
+func WithRandom(random func() float64) Option { return func(q *Queue) { q.random = random } }
+
 // Open binds to the namespace's data, checks that its partitions are the
 // configured ones (a *PartitionsError or *MovingError otherwise), and creates what is missing.
 // A server that is out of reach is no error: Ready says so, nothing is admitted
@@ -76,7 +86,10 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		keys:    keys{namespace: cfg.Namespace, partitions: cfg.Partitions},
 		scripts: newScripts(cfg.Finals),
 		admits:  make(chan *admission, admitQueue),
+		stopped: make(chan struct{}), spendings: make(chan *spending, spendQueue), random: rand.Float64,
 	}
+	q.backlog.again = make(chan struct{}, 1)
+	q.backlog.soon.Store(1)
 	for _, o := range options {
 		o(q)
 	}
@@ -101,6 +114,7 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		q.running.Go(func() { q.admitLoop(background) })
 	}
 	q.running.Go(func() { q.watchBacklog(background) })
+	q.running.Go(func() { q.spendLoop(background) })
 	if err != nil {
 		q.running.Go(func() { q.keepPreparing(background) })
 	}
@@ -159,6 +173,9 @@ func (q *Queue) AwaitReady(ctx context.Context) error {
 // what comes later has ErrUnavailable.
 func (q *Queue) Close() {
 	q.gate.Lock()
+	if !q.closed {
+		close(q.stopped)
+	}
 	q.closed = true
 	q.gate.Unlock()
 	q.closing()

@@ -908,8 +908,8 @@ func TestPressureFollowsTheBacklog(t *testing.T) {
 	}
 	waitFor(t, "pressure", func() bool {
 		w.clock.Advance(time.Millisecond)
-		after, full := w.Pressure("acme", notice.LaneNormal)
-		return full && after >= time.Second
+		r, full := w.Pressure("acme", &notice.Notification{Priority: notice.LaneNormal})
+		return full && r.RetryAfter >= time.Second && strings.Contains(r.Why, "queue.max_backlog")
 	})
 	depths, err := w.Depths(t.Context())
 	if err != nil || depths[1].Stage != "events" || depths[1].Lane != notice.LaneNormal || depths[1].Length != 3 {

@@ -59,9 +59,12 @@ var feedbackLua string
 //go:embed turn.lua
 var turnLua string
 
+//go:embed spend.lua
+var spendLua string
+
 // scripts are this room's transitions, each with its digest.
 type scripts struct {
-	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback *redis.Script
+	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback, spend *redis.Script
 }
 
 // newScripts makes the scripts of a queue that keeps so many final states in
@@ -75,6 +78,7 @@ func newScripts(finals int) scripts {
 		settle: closes(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
 		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), purge: redis.NewScript(purgeLua), erase: redis.NewScript(eraseLua), bury: redis.NewScript(buryLua),
 		cancel: closes(cancelLua), turn: redis.NewScript(turnLua), feedback: redis.NewScript(feedbackLua),
+		spend: redis.NewScript(spendLua),
 	}
 }
 

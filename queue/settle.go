@@ -16,7 +16,7 @@ type Kind uint8
 // The kinds of a Settlement.
 const (
 	Done       Kind = iota // ended; its record is all that stays
-	Later                  // parked until Due, then sent again
+	Later                  // parked until Due, for its provider's sake, then sent again
 	Bury                   // given up, kept as a dead letter
 	Next                   // failed for good, and its Chain goes on unless another delivery of its link has not
 	Requeue                // handed back as it was, at once: the consumer stops
@@ -56,7 +56,11 @@ func (q *Queue) Settle(ctx context.Context, consumer string, batch []*Settlement
 		p := s.Lease.Partition()
 		calls.put(p, i, func(c *batchCall) error { return q.addSettlement(c, p, s, now) })
 	}
-	return settled, calls.run(ctx, func(i int, mine bool) { settled[i] = mine })
+	return settled, calls.run(ctx, func(i int, mine bool) {
+		if settled[i] = mine; mine && batch[i].Kind != Requeue {
+			q.drained.add(batch[i].Lease.from, 1)
+		}
+	})
 }
 
 func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time) error {
@@ -142,7 +146,7 @@ func (q *Queue) addLater(c *batchCall, p int, s *Settlement, now time.Time) erro
 	payload := encode(s.Delivery)
 	wait := max(0, s.Due.Sub(now))
 	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(string(s.Delivery.Address.Channel), s.Lease.from.lane, s.Lease.from.turn),
-		c.key(q.keys.later(p)), c.key(q.keys.parked(p)))
+		c.key(q.keys.waiting(p)), c.key(q.keys.parked(p)), c.key(q.keys.waits(p)))
 	return nil
 }
 

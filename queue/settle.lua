@@ -8,8 +8,9 @@
 --   done     record's life in ms, 1 when it is the notification's only delivery
 --   next     the event that follows, its stream's index, the record line that says so, record's life in ms, 1 when it
 --            is the only open delivery, ordinals of the first and the last delivery of its link
---   later    id, payload, due in unix ms, ms until due, stream's name without its tag,
---            index of the parked ids by due time (zset), index of the parked payloads (hash)
+--   later    id, payload, due in unix ms, ms until due, stream's name without its tag, index of the ids that wait
+--            for their provider by due time (zset), index of the parked payloads (hash), index of how many each turn
+--            has that wait so (hash)
 --   dead     id, dead letter, time in unix ms, index of the dead letters by time (zset),
 --            index of the dead letters (hash), record's life in ms
 --   canceled record's life in ms, 1 when it is the notification's only delivery, how its line begins when the
@@ -18,7 +19,7 @@
 --   unreadable  as dead, up to the indices: it has no record
 -- Returns   for each settlement 1, or 0 when the entry was settled already, or taken over by another
 --           consumer while we wanted it sent again (nothing is done then).
-local width = {done = 2, next = 7, later = 7, dead = 6, canceled = 5, requeue = 1, unreadable = 5}
+local width = {done = 2, next = 7, later = 8, dead = 6, canceled = 5, requeue = 1, unreadable = 5}
 local out, acks = {}, {}
 
 -- Without its group nobody holds the entry: the group that is made next reads it again. An error here
@@ -94,7 +95,9 @@ end
 
 local function park(x)
   redis.call('HSET', KEYS[tonumber(ARGV[x + 6])], ARGV[x], ARGV[x + 4] .. '\n' .. ARGV[x + 1])
-  redis.call('ZADD', KEYS[tonumber(ARGV[x + 5])], ARGV[x + 2], ARGV[x])
+  if redis.call('ZADD', KEYS[tonumber(ARGV[x + 5])], ARGV[x + 2], ARGV[x]) == 1 then
+    redis.pcall('HINCRBY', KEYS[tonumber(ARGV[x + 7])], string.match(ARGV[x + 4], ':(%d+)$') or '0', 1)
+  end
 end
 
 local function bury(x)

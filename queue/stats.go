@@ -17,7 +17,7 @@ type Stats struct {
 	Partitions int
 	Lanes      []LaneStats            // of every stage, whatever waits there
 	Inbox      int                    // entries that are not admitted yet
-	Parked     int                    // waiting for their time
+	Parked     Parked                 // waiting for their time
 	Dead       map[notice.Channel]int // dead letters
 	Consumers  []ConsumerStats        // by name
 }

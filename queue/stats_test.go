@@ -30,7 +30,7 @@ func TestStatsSayWhatWaitsAndWhoHoldsIt(t *testing.T) {
 	if e, h := lane("events"), lane("webhook"); e.Length != 1 || e.InFlight != 0 || h.Length != 1 || h.InFlight != 1 {
 		t.Errorf("events %+v, webhook %+v", e, h)
 	}
-	if s.Parked != 1 || s.Dead[notice.ChannelWebhook] != 1 || s.Partitions != 2 {
+	if s.Parked.Scheduled != 1 || s.Parked.Total() != 1 || s.Dead[notice.ChannelWebhook] != 1 || s.Partitions != 2 {
 		t.Errorf("stats %+v", s)
 	}
 	if len(s.Consumers) != 1 || s.Consumers[0].Name != "c1" || s.Consumers[0].InFlight != 1 {

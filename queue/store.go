@@ -17,14 +17,16 @@ type storeInfo struct {
 	aof        bool
 	saves      string // its save points; empty: none
 	knowsSaves bool   // it may be asked for them
+	memory     store
 	failing    string // what keeps it from saving or appending; empty: nothing
 }
 
 // Warnings are the ways in which the server would lose what it was told, by
-// name: a policy that evicts, no persistence, a disk that cannot be written.
+// name: a policy that evicts, no persistence, a disk that cannot be written, no
+// bound of its memory.
 // Every master of a cluster is asked; one that is away is the error, with what
 // the others said. None of them keeps the queue from working.
-func Warnings(ctx context.Context, rdb redis.UniversalClient, durability config.Durability) (map[string]string, error) {
+func Warnings(ctx context.Context, rdb redis.UniversalClient, cfg config.Queue) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout/2)
 	defer cancel()
 	out := map[string]string{}
@@ -34,7 +36,7 @@ func Warnings(ctx context.Context, rdb redis.UniversalClient, durability config.
 		if err != nil {
 			return out, err
 		}
-		info.warn(out, "the server", durability)
+		info.warn(out, "the server", &cfg)
 		return out, nil
 	}
 	var mu sync.Mutex
@@ -45,7 +47,7 @@ func Warnings(ctx context.Context, rdb redis.UniversalClient, durability config.
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		info.warn(out, node.Options().Addr, durability)
+		info.warn(out, node.Options().Addr, &cfg)
 		return nil
 	})
 	return out, unavailableIf(err)
@@ -58,7 +60,7 @@ func inspect(ctx context.Context, rdb redis.Cmdable) (storeInfo, error) {
 	if err != nil {
 		return storeInfo{}, unavailable(err)
 	}
-	info := storeInfo{evicts: infoField(said, "maxmemory_policy"), aof: infoField(said, "aof_enabled") == "1"}
+	info := storeInfo{evicts: infoField(said, "maxmemory_policy"), aof: infoField(said, "aof_enabled") == "1", memory: readStore(said)}
 	switch {
 	case infoField(said, "rdb_last_bgsave_status") == "err":
 		info.failing = "its last snapshot failed"
@@ -83,14 +85,18 @@ func infoField(said, name string) string {
 
 // warn adds what is wrong with a server to warnings, which several servers may
 // share.
-func (i storeInfo) warn(warnings map[string]string, who string, durability config.Durability) {
+func (i storeInfo) warn(warnings map[string]string, who string, cfg *config.Queue) {
 	if i.evicts != "" && i.evicts != "noeviction" {
 		addWarning(warnings, "redis eviction", who, fmt.Sprintf(
 			"evicts what was accepted when its memory is full (maxmemory-policy is %s): set maxmemory-policy to noeviction", i.evicts))
 	}
 	if !i.aof && i.knowsSaves && i.saves == "" {
 		addWarning(warnings, "redis persistence", who, "keeps nothing on disk (save is empty, appendonly is no): "+
-			withoutDisk(durability)+": set appendonly to yes")
+			withoutDisk(cfg.Durability)+": set appendonly to yes")
+	}
+	if i.memory.used > 0 && i.memory.most == 0 && cfg.MaxMemory.Percent > 0 {
+		addWarning(warnings, "redis memory", who, fmt.Sprintf(
+			"has no maxmemory, of which queue.max_memory is %v: nothing bounds what it takes, until the machine has no more: set maxmemory, or queue.max_memory to a size", cfg.MaxMemory))
 	}
 	if i.failing != "" {
 		addWarning(warnings, "redis disk", who, i.failing+": look at its log and its disk")

@@ -210,8 +210,8 @@ func TestAScheduledNotificationComesBackInItsTenantsTurn(t *testing.T) {
 		n := notification("bob")
 		n.SendAt = w.clock.Now().Add(time.Hour)
 		w.admit(queue.Admission{Tenant: "beta", Notification: n})
-		if parked, err := w.Parked(t.Context()); parked != 1 || err != nil {
-			t.Errorf("%d parked, %v; want the one that is scheduled", parked, err)
+		if parked, err := w.Parked(t.Context()); parked.Scheduled != 1 || parked.Total() != 1 || err != nil {
+			t.Errorf("%+v parked, %v; want the one that is scheduled", parked, err)
 		}
 		w.clock.Advance(2 * time.Hour)
 		if _, _, err := w.Promote(t.Context()); err != nil {
@@ -452,7 +452,7 @@ func TestAFloodIsRefusedBeforeAnybodyElse(t *testing.T) {
 	cfg.MaxBacklog = 80
 	w := open(t, queuetest.Redis(t), cfg)
 	full := func(tenant string, lane notice.Lane) bool {
-		_, full := w.Pressure(tenant, lane)
+		_, full := w.Pressure(tenant, &notice.Notification{Priority: lane})
 		return full
 	}
 	w.admitMany("acme", notice.LaneBulk, 70)

@@ -38,8 +38,11 @@ type Admitted struct {
 var (
 	ErrKeyReused   = errors.New("the idempotency key was used before for another body")
 	ErrUnavailable = errors.New("the queue's store cannot be reached")
-	ErrNotFound    = errors.New("no such id")
-	ErrFinished    = errors.New("nothing is left to cancel")
+	// ErrFull is an ErrUnavailable of a server whose memory is used up. Nothing
+	// was stored.
+	ErrFull     = errors.New("the store's memory is used up (maxmemory)")
+	ErrNotFound = errors.New("no such id")
+	ErrFinished = errors.New("nothing is left to cancel")
 )
 
 // Record is what is known of a notification: what was asked, and for each

@@ -76,7 +76,7 @@ func (g *gateway) describeStore(ctx context.Context, r *readiness) {
 	if g.embedded {
 		return
 	}
-	warnings, err := queue.Warnings(ctx, g.rdb, g.cfg.Queue.Durability)
+	warnings, err := queue.Warnings(ctx, g.rdb, g.cfg.Queue)
 	if err != nil {
 		r.Warnings["redis"] = "not every server could be asked how it keeps its data: " + err.Error()
 	}

@@ -58,7 +58,7 @@ func (c ingestCmd) Run(a *app) error {
 // ingestHandler is the API over this gateway's parts.
 func (g *gateway) ingestHandler() http.Handler {
 	options := ingest.Options{
-		Clock: g.clock.Now, Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Queue: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
+		Clock: g.clock.Now, Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Tenants: g.cfg.Tenants, Queue: g.queue, Rates: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
 		Profiles: g.people, Suppressions: g.people, Eraser: g.queue, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
 		Feedback: g.openDesk(), Providers: g.providers, Reports: g.people,
 	}

@@ -44,6 +44,8 @@ type (
 		Partitions int                    `json:"partitions"`
 		Inbox      int                    `json:"inbox"`
 		Parked     int                    `json:"parked"`
+		Scheduled  int                    `json:"scheduled"` // of the parked: until a moment that was chosen beforehand
+		Waiting    int                    `json:"waiting"`   // of the parked: for their provider's sake
 		Dead       map[notice.Channel]int `json:"dead"`
 		Lanes      []laneRow              `json:"lanes"`
 		Consumers  []consumerRow          `json:"consumers"`
@@ -77,7 +79,7 @@ func (c queueStatsCmd) Run(a *app) error {
 }
 
 func stateOf(s queue.Stats) queueState {
-	out := queueState{Partitions: s.Partitions, Inbox: s.Inbox, Parked: s.Parked, Dead: s.Dead, Lanes: []laneRow{}, Consumers: []consumerRow{}}
+	out := queueState{Partitions: s.Partitions, Inbox: s.Inbox, Parked: s.Parked.Total(), Scheduled: s.Parked.Scheduled, Waiting: s.Parked.Waiting, Dead: s.Dead, Lanes: []laneRow{}, Consumers: []consumerRow{}}
 	for _, l := range s.Lanes {
 		out.Lanes = append(out.Lanes, laneRow{l.Stage, l.Lane, l.Length, l.InFlight, l.Oldest.Seconds()})
 	}
@@ -90,7 +92,7 @@ func stateOf(s queue.Stats) queueState {
 // printStats leaves out what is zero: an idle queue is a short table.
 func printStats(out io.Writer, s queueState) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "partitions\t%d\ninbox\t%d\nparked\t%d\n", s.Partitions, s.Inbox, s.Parked)
+	fmt.Fprintf(w, "partitions\t%d\ninbox\t%d\nparked\t%d\n  scheduled\t%d\n  waiting for a provider\t%d\n", s.Partitions, s.Inbox, s.Parked, s.Scheduled, s.Waiting)
 	for _, c := range slices.Sorted(maps.Keys(s.Dead)) {
 		if s.Dead[c] > 0 {
 			fmt.Fprintf(w, "dead %s\t%d\n", c, s.Dead[c])
