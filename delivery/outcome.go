@@ -149,8 +149,8 @@ func words(err error) string {
 }
 
 func join(a, b string) string {
-	if b == "" {
-		return a
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + ": " + b
 }

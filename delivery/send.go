@@ -285,7 +285,7 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 	}
 	s.p.metrics.rendered(r.Fallback == "")
 	m.Content = r.Content
-	return m, r.Fallback, nil
+	return m, join(r.Fallback, r.LocaleNote), nil
 }
 
 // follow turns an answer into a settlement, and acts on what it says of the

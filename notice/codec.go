@@ -238,6 +238,7 @@ const (
 	hasPush
 	hasAttachments // since they exist; without them an encoding is what it was before
 	hasPushOptions // the same
+	hasSender      // the same
 )
 
 func appendContent(b []byte, c *Content) ([]byte, error) {
@@ -249,6 +250,9 @@ func appendContent(b []byte, c *Content) ([]byte, error) {
 		parts |= hasEmail
 		if len(c.Email.Attachments) > 0 {
 			parts |= hasAttachments
+		}
+		if c.Email.FromName+c.Email.ReplyTo != "" {
+			parts |= hasSender
 		}
 	}
 	if c.Push != nil {
@@ -263,6 +267,10 @@ func appendContent(b []byte, c *Content) ([]byte, error) {
 		b = appendText(b, m.HTML)
 		b = appendText(b, m.Text)
 		b = appendAttachments(b, m.Attachments)
+		if parts&hasSender != 0 {
+			b = appendText(b, m.FromName)
+			b = appendText(b, m.ReplyTo)
+		}
 	}
 	if p := c.Push; p != nil {
 		b = appendText(b, p.Title)
@@ -445,6 +453,9 @@ func (d *decoder) content() *Content {
 		c.Email = &EmailContent{Subject: d.text(), HTML: d.text(), Text: d.text()}
 		if parts&hasAttachments != 0 {
 			c.Email.Attachments = list(d, d.attachment)
+		}
+		if parts&hasSender != 0 {
+			c.Email.FromName, c.Email.ReplyTo = d.text(), d.text()
 		}
 	}
 	if parts&hasPush != 0 {

@@ -14,7 +14,7 @@ import (
 )
 
 func fullContent() *notice.Content {
-	return &notice.Content{Email: &notice.EmailContent{Subject: "s", HTML: "<p>h", Text: "t", Attachments: []notice.Attachment{
+	return &notice.Content{Email: &notice.EmailContent{Subject: "s", HTML: "<p>h", Text: "t", FromName: "Acme", ReplyTo: "help@acme.example", Attachments: []notice.Attachment{
 		{Filename: "f", ContentType: "a/b", Content: "Yg==", URL: "https://f.example", Inline: "c"}, {Filename: "g"}}},
 		Push: &notice.PushContent{Title: "t", Body: "b", Data: jsontext.Value(`{"a":1}`), Options: fullOptions()}, Webhook: jsontext.Value(`{"w":2}`)}
 }

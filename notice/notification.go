@@ -93,6 +93,12 @@ type EmailContent struct {
 	Subject string `json:"subject"`
 	HTML    string `json:"html,omitzero"`
 	Text    string `json:"text,omitzero"`
+	// FromName stands before the channel's own address in From; the channel's
+	// own name when empty. The address is never the content's to choose.
+	FromName string `json:"from_name,omitzero"`
+	// ReplyTo is a mailbox for answers, as "Help <help@acme.example>" or bare;
+	// they go to From when empty.
+	ReplyTo string `json:"reply_to,omitzero"`
 	// Attachments come only with content that a sender gives: templates have
 	// none.
 	Attachments []Attachment `json:"attachments,omitempty"`

@@ -147,6 +147,12 @@ func (e *EmailContent) check(f *Faults) {
 	if e.HTML == "" && e.Text == "" {
 		f.Add("/content/email", "a mail needs html, text or both")
 	}
+	if detail := CheckSenderName(e.FromName); detail != "" {
+		f.Add("/content/email/from_name", detail)
+	}
+	if detail := CheckReplyTo(e.ReplyTo); detail != "" {
+		f.Add("/content/email/reply_to", detail)
+	}
 	e.checkAttachments(f)
 }
 

@@ -172,6 +172,8 @@ func (b *builder) translations(m notice.Medium, groups map[string]*group) {
 // group compiles the parts of folder from for the readers of a locale.
 func (b *builder) group(m notice.Medium, locale, from string) (g *group, translated bool) {
 	g = &group{locale: locale}
+	g.from, _ = lookupLocale(b.settings.from, locale, b.bestFor(b.settings.from))
+	g.replyTo, _ = lookupLocale(b.settings.replyTo, locale, b.bestFor(b.settings.replyTo))
 	files := maps.Clone(b.src.locales[from])
 	b.complete(files, m, from)
 	for _, p := range [...]part{partPushData, partPushOptions} {
@@ -189,6 +191,14 @@ func (b *builder) group(m notice.Medium, locale, from string) (g *group, transla
 		translated = translated || uses
 	}
 	return g, translated
+}
+
+// bestFor is the entry of texts by locale for who has none of their own.
+func (b *builder) bestFor(texts map[string]string) string {
+	if _, ok := texts[b.out.defaultLocale]; ok {
+		return b.out.defaultLocale
+	}
+	return ""
 }
 
 // inherited is a part of a locale or of those it falls back to: push data

@@ -58,8 +58,10 @@ type Sample struct {
 
 // group is the parts of one medium in one locale.
 type group struct {
-	locale string
-	parts  [partCount]*program
+	locale  string
+	from    string // the sender's name; empty: the channel's
+	replyTo string
+	parts   [partCount]*program
 }
 
 // Load reads, checks and compiles a catalogue. When anything in it is wrong

@@ -34,11 +34,14 @@ type Request struct {
 
 // Rendering is finished content.
 type Rendering struct {
-	Content  notice.Content // only the part of the request's medium is set
-	Locale   string         // of the parts that were used
-	Version  string         // of the template that was used
-	Fallback string         // why the pinned version was not used; empty when it was
-	Cache    CacheUse       // what of it was shared with other renderings
+	Content notice.Content // only the part of the request's medium is set
+	Locale  string         // of the parts that were used
+	Version string         // of the template that was used
+	// LocaleNote says that the reader does not read the language of the parts,
+	// because the template has none for theirs; empty when they do.
+	LocaleNote string
+	Fallback   string   // why the pinned version was not used; empty when it was
+	Cache      CacheUse // what of it was shared with other renderings
 }
 
 // renderer is what one rendering works with; pooled.
@@ -94,7 +97,7 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 		out.Content.Webhook, err = defaultBody(req)
 		return out, err
 	}
-	out.Locale = g.locale
+	out.Locale, out.LocaleNote = g.locale, localeNote(req, g)
 	r := c.renderers.get()
 	defer c.renderers.put(r)
 	r.run.begin(c.cache.Load(), req)
@@ -108,6 +111,16 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 		return Rendering{}, fmt.Errorf("render template %q: %w", t.Name, e.err)
 	}
 	return out, nil
+}
+
+// localeNote is what a delivery's record says of a language that was missing.
+// A webhook has none.
+func localeNote(req Request, g *group) string {
+	asked := req.locale()
+	if req.Medium == notice.MediumWebhook || isServed(asked, g.locale) {
+		return ""
+	}
+	return fmt.Sprintf("rendered in %s: no parts for %s", g.locale, canonicalLocale(asked))
 }
 
 // pinned is the version of a template that a request asks for, or the current
@@ -216,7 +229,7 @@ type execution struct {
 func (e *execution) content(m notice.Medium) (c notice.Content) {
 	switch m {
 	case notice.MediumEmail:
-		c.Email = &notice.EmailContent{Subject: singleLine(e.text(partSubject)), HTML: e.text(partHTML), Text: e.text(partText)}
+		c.Email = &notice.EmailContent{Subject: singleLine(e.text(partSubject)), HTML: e.text(partHTML), Text: e.text(partText), FromName: e.group.from, ReplyTo: e.group.replyTo}
 	case notice.MediumPush:
 		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData),
 			Options: e.pushOptions()}

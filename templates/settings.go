@@ -18,6 +18,9 @@ type settings struct {
 	channels  []notice.Medium // nil: every medium that has parts
 	layout    string
 	expiresIn time.Duration
+	from      map[string]string // the sender's name by locale; "" for every other
+	replyTo   map[string]string // a mailbox, the same way
+	css       string            // cssInline, cssKeep; empty: as the layout wants it
 	schema    *yaml.Node
 	samples   *yaml.Node
 	doc       document
@@ -34,7 +37,7 @@ const catalogueFile = "catalogue.yaml"
 func catalogueKeys() []string { return []string{"default_locale", "defaults"} }
 
 func defaultKeys() []string {
-	return []string{"category", "priority", "channels", "layout", "expires_in"}
+	return []string{"category", "priority", "channels", "layout", "expires_in", "from", "reply_to", "css"}
 }
 
 func templateKeys() []string { return append(defaultKeys(), "schema", "samples") }
@@ -97,6 +100,14 @@ func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *F
 		}
 	case "expires_in":
 		s.expiresIn = readExpiry(doc, value, faults)
+	case "from":
+		s.from = readByLocale(doc, key, value, notice.CheckSenderName, faults)
+	case "reply_to":
+		s.replyTo = readByLocale(doc, key, value, notice.CheckReplyTo, faults)
+	case "css":
+		if s.css = doc.text(key, value, faults); s.css != cssInline && s.css != cssKeep {
+			faults.add(doc.at(value), "css: %q is none of inline, keep", s.css)
+		}
 	case "channels":
 		s.channels = readChannels(doc, value, faults)
 	case "schema":
@@ -104,6 +115,31 @@ func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *F
 	case "samples":
 		s.samples = value
 	}
+}
+
+// readByLocale reads one text for every locale, or a mapping of locales to
+// texts.
+func readByLocale(doc document, key string, value *yaml.Node, check func(string) string, faults *Faults) map[string]string {
+	found := map[string]string{}
+	read := func(locale string, n *yaml.Node) {
+		text := doc.text(key, n, faults)
+		if detail := check(text); detail != "" {
+			faults.add(doc.at(n), "%s: %s", key, detail)
+		}
+		found[locale] = text
+	}
+	if value.Kind != yaml.MappingNode {
+		read("", value)
+		return found
+	}
+	doc.each(value, faults, func(name, n *yaml.Node) {
+		locale := canonicalLocale(name.Value)
+		if !validLocale(locale) {
+			faults.add(doc.at(name), "%s: %q is no BCP 47 language tag: write it as %s: {en: …, de: …}", key, name.Value, key)
+		}
+		read(locale, n)
+	})
+	return found
 }
 
 func readExpiry(doc document, value *yaml.Node, faults *Faults) time.Duration {

@@ -42,7 +42,7 @@ func signedHeaders() []string {
 		"From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
 		"Auto-Submitted", "Feedback-ID", "List-Unsubscribe", "List-Unsubscribe-Post",
 	}
-	return append(append(names, names...), "Cc", "Reply-To", "Sender")
+	return append(append(names, names...), "Cc", "Reply-To", "Reply-To", "Sender")
 }
 
 // newSigner reads the keys of cfg; nil when there are none.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/notice/verp"
 	"golang.org/x/net/idna"
 )
@@ -80,9 +81,11 @@ func (c *composer) envelope(m channels.Message, to string) string {
 // is encoded depends on the relay.
 type letter struct {
 	composer   *composer
-	to         string // as the message gave it, for scrubbing
-	from, rcpt string // the envelope, in angle brackets
-	utf8       bool   // the envelope needs SMTPUTF8
+	to         string        // as the message gave it, for scrubbing
+	from, rcpt string        // the envelope, in angle brackets
+	utf8       bool          // the envelope needs SMTPUTF8
+	sender     *mail.Address // of the header: from, perhaps with the content's name
+	replyTo    string        // a mailbox, or empty
 	header     *mail.Address
 	id         string
 	date       time.Time
@@ -110,6 +113,9 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	if len(subject) > mostLine {
 		return letter{}, fmt.Errorf("the subject has %d bytes: at most %d", len(subject), mostLine)
 	}
+	if detail := notice.CheckReplyTo(content.ReplyTo); detail != "" {
+		return letter{}, errors.New("reply_to " + detail)
+	}
 	from := c.envelope(m, to.Address)
 	l := letter{
 		composer: c,
@@ -117,6 +123,8 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 		from:     (&mail.Address{Address: from}).String(),
 		rcpt:     to.String(),
 		utf8:     !isASCII(from) || !isASCII(c.from.Address) || !isASCII(to.Address),
+		sender:   c.sender(content.FromName),
+		replyTo:  content.ReplyTo,
 		header:   &mail.Address{Name: oneLine(m.To.Name), Address: to.Address},
 		id:       m.ID + "@" + c.domain,
 		date:     m.AcceptedAt,
@@ -134,6 +142,15 @@ func (c *composer) compose(m channels.Message) (letter, error) {
 	}
 	l.text, l.html = crlf(l.text), crlf(l.html)
 	return l, nil
+}
+
+// sender is the From of a mail: the channel's address, which a template cannot
+// change, under the name that the content gives or the channel's own.
+func (c *composer) sender(name string) *mail.Address {
+	if name = oneLine(name); name == "" {
+		return c.from
+	}
+	return &mail.Address{Name: name, Address: c.from.Address}
 }
 
 // feedbackID is what Gmail groups complaints by

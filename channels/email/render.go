@@ -69,7 +69,12 @@ func (l letter) message(eightBit bool) (*gomail.Msg, error) {
 		encoding = gomail.NoEncoding
 	}
 	msg := gomail.NewMsg(gomail.WithEncoding(encoding), gomail.WithNoDefaultUserAgent())
-	msg.FromMailAddress(l.composer.from)
+	msg.FromMailAddress(l.sender)
+	if l.replyTo != "" {
+		if err := msg.ReplyTo(l.replyTo); err != nil {
+			return nil, errors.New("reply_to could not be written")
+		}
+	}
 	msg.ToMailAddress(l.header)
 	msg.Subject(l.subject)
 	msg.SetMessageIDWithValue(l.id)
