@@ -146,8 +146,10 @@ func TestAWorkerOutlivesWhatIsSweptUpWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := planner(time.Minute, notice.ChannelEmail)
 		s := p.senders[0]
-		s.Pace = throttle.NewPace(config.Rate{Count: 1000, Per: time.Second})
-		s.Pace.SetShare(0)
+		s.Pace = throttle.NewPace(config.Rate{Count: 1, Per: time.Hour})
+		if taken, _ := s.Pace.Try(); !taken {
+			t.Fatal("the hour's permit is not there")
+		}
 		hand(p, planOf(notice.ChannelEmail, 1))
 		var got *task
 		go func() { got = s.next(t.Context()) }()
@@ -155,7 +157,7 @@ func TestAWorkerOutlivesWhatIsSweptUpWhileItWaits(t *testing.T) {
 		if old := s.lanes.stale(time.Now().Add(time.Second)); len(old) != 1 {
 			t.Fatalf("swept up %d", len(old))
 		}
-		s.Pace.SetShare(1)
+		s.Pace.Replace(config.Rate{Count: 1000, Per: time.Second})
 		synctest.Wait()
 		s.lanes.put(1, waitingTasks(1, 1))
 		if synctest.Wait(); got == nil || got.direct != nil {

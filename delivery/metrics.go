@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/templates"
 )
 
 // metrics are what the pipeline counts.
@@ -39,7 +40,7 @@ func newMetrics(r prometheus.Registerer, served []Channel) *metrics {
 		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_unknown_total",
 			Help: "Attempts of which it is not known whether they arrived, by what followed: resend, hold, or give_up when there were no attempts left, or no time."}, []string{"channel", "action"}),
 		templates: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carillon_template_cache_total",
-			Help: "Renderings, by whether the compiled version that the delivery pins was still held (hit) or another had to do (miss)."}, []string{"result"}),
+			Help: "Renderings, by what became of what readers share: all of it came from the content cache (hit), some did (partial), it was rendered and kept (miss), or rendered and not kept, being asked for the first time (unseen), or there is nothing to share (none). Or the version that the delivery pins was no longer held (fallback)."}, []string{"result"}),
 		reclaimed: prometheus.NewCounter(prometheus.CounterOpts{Name: "carillon_reclaimed_total",
 			Help: "Entries taken over from consumers that were not heard of any more."}),
 	}
@@ -63,10 +64,10 @@ func (m *metrics) registerSlots(r prometheus.Registerer, c Channel) {
 	)
 }
 
-func (m *metrics) rendered(held bool) {
-	result := "miss"
-	if held {
-		result = "hit"
+func (m *metrics) rendered(r templates.Rendering) {
+	result := r.Cache.Result()
+	if r.Fallback != "" {
+		result = "fallback"
 	}
 	m.templates.WithLabelValues(result).Inc()
 }

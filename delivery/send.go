@@ -283,7 +283,7 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 	if err != nil {
 		return m, "", fmt.Errorf("rendering %s: %w", d.Template, err)
 	}
-	s.p.metrics.rendered(r.Fallback == "")
+	s.p.metrics.rendered(r)
 	m.Content = r.Content
 	return m, join(r.Fallback, r.LocaleNote), nil
 }

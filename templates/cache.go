@@ -67,6 +67,24 @@ type CacheUse struct {
 	Unseen int // rendered and not kept: nobody has asked for their like before
 }
 
+// Result is one word for a rendering: hit when all that is shared came from
+// the cache, partial when some of it did, miss when it was rendered and kept,
+// unseen when it was rendered only, and none when nothing is shared.
+func (u CacheUse) Result() string {
+	taken, made := u.Hits+u.Joined, u.Misses+u.Unseen
+	switch {
+	case taken > 0 && made > 0:
+		return "partial"
+	case taken > 0:
+		return "hit"
+	case u.Misses > 0:
+		return "miss"
+	case u.Unseen > 0:
+		return "unseen"
+	}
+	return "none"
+}
+
 const (
 	// entryOverhead is what an entry costs beside its bytes: the key, the
 	// store's node and its place in the store's tables.

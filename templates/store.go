@@ -69,6 +69,14 @@ func OpenStore(dir string, log *slog.Logger) (*Store, error) {
 // Current is the newest catalogue that was good.
 func (s *Store) Current() *Catalogue { return s.current.Load() }
 
+// UseCache makes the renderings of the current catalogue, and of those that
+// will follow it, keep what they share in cache.
+func (s *Store) UseCache(cache *Cache) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Current().UseCache(cache)
+}
+
 // Failure is why the folder's present state is not the current catalogue; nil
 // when it is. What it says of a template is Faults.
 func (s *Store) Failure() error {
@@ -166,8 +174,15 @@ func (s *Store) accept(next *Catalogue) {
 	}
 }
 
-// keep takes over the versions of old that c does not have, newest first.
+// keep takes over the versions of old that c does not have, newest first, and
+// what has not changed as it is: what was rendered of it stays known.
 func (c *Catalogue) keep(old *Catalogue) {
+	c.UseCache(old.cache.Load())
+	for name, t := range old.templates {
+		if now, ok := c.templates[name]; ok && now.Version == t.Version {
+			c.templates[name] = t
+		}
+	}
 	c.past = map[string][]*Template{}
 	names := append(old.Names(), keys(old.past)...)
 	slices.Sort(names)

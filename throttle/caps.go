@@ -1,8 +1,8 @@
 // Package throttle answers one question: may it go now, and if not, when?
 //
 // Caps bound what one recipient gets, exactly, in sliding windows kept in
-// Redis. Pace bounds what one channel sends a second, and Share divides that
-// among the consumers of the channel. Slots bound what is in flight, and stop a
+// Redis. Pace bounds what is sent a second, and Rates share a rate, a channel's
+// or any other's, among the consumers that have something to send. Slots bound what is in flight, and stop a
 // channel, a host or a device for as long as a provider asks.
 package throttle
 
@@ -93,16 +93,18 @@ type Caps struct {
 	keys      keys
 	partition Partitioner
 	rules     atomic.Pointer[rules]
-	decide    *redis.Script
-	release   *redis.Script
+	decide    script
+	try       script
+	release   script
 }
 
 // NewCaps checks the rules and makes their Caps. An error names the key of the
 // configuration, its value and the mend.
 func NewCaps(rdb redis.UniversalClient, namespace string, partition Partitioner, caps []config.Cap) (*Caps, error) {
+	decide, release := redis.NewScript(placesLua+decideLua), redis.NewScript(placesLua+releaseLua)
 	c := &Caps{
 		rdb: rdb, keys: keys{namespace}, partition: partition,
-		decide: redis.NewScript(placesLua + decideLua), release: redis.NewScript(placesLua + releaseLua),
+		decide: script{Script: decide}, try: script{Script: decide, reads: true}, release: script{Script: release},
 	}
 	return c, c.Replace(caps)
 }
@@ -138,17 +140,28 @@ func (c *Caps) Applies(a Ask) bool {
 // has a place keeps it, and is counted once. An id that was dropped has left
 // nothing behind, and may find room when it asks again later.
 func (c *Caps) Decide(ctx context.Context, asks []Ask) ([]Answer, error) {
-	answers := make([]Answer, len(asks))
-	rs := c.rules.Load()
-	batches := c.batch(rs, asks, answers)
-	cmds, err := runAll(ctx, c.rdb, c.decide, callsOf(batches))
-	if err == nil {
-		err = rs.readAll(cmds, batches, answers)
-	}
+	answers, err := c.ask(ctx, c.decide, c.rules.Load(), asks)
 	if err != nil {
 		return nil, fmt.Errorf("decide the caps of %d deliveries: %w", len(asks), err)
 	}
 	return answers, nil
+}
+
+// ask has a script, to decide or to try, answer asks by some rules.
+func (c *Caps) ask(ctx context.Context, s script, rs *rules, asks []Ask) ([]Answer, error) {
+	answers := make([]Answer, len(asks))
+	batches := c.batch(rs, asks, answers)
+	for _, b := range batches {
+		b.call.args[0] = "decide"
+		if s.reads {
+			b.call.args[0] = "try"
+		}
+	}
+	cmds, err := runAll(ctx, c.rdb, s, callsOf(batches))
+	if err != nil {
+		return nil, err
+	}
+	return answers, rs.readAll(cmds, batches, answers)
 }
 
 // batch is the part of some asks that one script call decides.

@@ -59,5 +59,5 @@ func TestOnARedisClusterEveryScriptKeepsToOneSlot(t *testing.T) {
 	if left := rdb.Keys(t.Context(), "*").Val(); len(left) != 0 {
 		t.Errorf("keys left after every place was given back: %q", left)
 	}
-	awaitShare(t, 0.5, join(t, rdb, "a"), join(t, rdb, "b"))
+	sharesARate(t, rdb)
 }

@@ -278,7 +278,8 @@ local function quick(raw, terms, id)
       section, seen = longer(raw, i, past, rule, now, entry), seen + 1
       if not section then return nil end
     else
-      section, life = sub(raw, i, past - 1), math.max(life, remains(raw, i, past, now))
+      local left = remains(raw, i, past, now)
+      section, life = left > 0 and sub(raw, i, past - 1) or '', math.max(life, left)
     end
     out, i = out .. section, past
   end

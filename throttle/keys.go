@@ -3,16 +3,13 @@ package throttle
 import (
 	"strconv"
 	"strings"
-
-	"github.com/carillonhq/carillon/notice"
 )
 
 // Every key of this room is made here. The part in braces is the Redis Cluster
 // hash tag, so that whatever one script touches lies in one slot:
 //
 //	{namespace:partition}:k:<tenant>:<user>          string: a user's places under every cap, see places.lua
-//	{namespace:channel}:consumers                    ZSET of a channel's consumers: name → ms of the last beat, by Redis's clock
-//	{namespace:channel}:heard                        ZSET of the same: name → ms of the beat whose answer it goes by
+//	{namespace:rate:<key>}                           string: a rate that all consumers share, see share.lua
 //	{namespace:issued}:<team>/<key>                  string: when a provider token was issued, unix seconds
 
 // Partitioner tells which partition holds what belongs to a user. The same
@@ -26,12 +23,8 @@ func (k keys) caps(partition int, tenant, user string) string {
 	return "{" + k.namespace + ":" + strconv.Itoa(partition) + "}:k:" + escape(tenant) + ":" + user
 }
 
-// consumers are the keys under which a channel's consumers are counted, as
-// share.lua takes them.
-func (k keys) consumers(c notice.Channel) []string {
-	tag := "{" + k.namespace + ":" + string(c) + "}:"
-	return []string{tag + "consumers", tag + "heard"}
-}
+// rate is the key of a shared rate's state.
+func (k keys) rate(key string) string { return "{" + k.namespace + ":rate:" + key + "}" }
 
 // issued is the key of the moment at which a signing key's token was issued.
 func (k keys) issued(key string) string { return "{" + k.namespace + ":issued}:" + key }

@@ -2,84 +2,97 @@ package throttle
 
 import (
 	"context"
-	"math"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/carillonhq/carillon/config"
 )
 
-// burstTime is how much of its rate a channel may send at once: 20 ms, so that
-// a second sees at most 2 % more than the rate (one more where 20 ms are less
-// than one permit).
+// burstTime is how late a permit may be used, and so how much of its rate one
+// may send at once: 20 ms, so that a second sees at most 2 % more than the rate
+// (one more where 20 ms are less than one permit).
 const burstTime = 20 * time.Millisecond
 
-// Pace holds one consumer's part of a channel to its rate. Waiters are served
-// in the order in which they came.
+// Pace holds one consumer to a rate, or to its part of one. Waiters are served
+// in the order in which they came. Rates.Pace makes those whose rate is shared
+// by all consumers.
 type Pace struct {
-	full  float64       // permits a second with the whole share; +Inf: no limit
-	turn  chan struct{} // held by the one waiter that is next
-	limit *rate.Limiter
+	turn    chan struct{} // held by the one waiter that is next
+	source  *share        // where permits come from; nil: the rate is its own
+	limited atomic.Bool   // there is a rate
 
 	mu      sync.Mutex
-	share   float64
-	changed chan struct{} // closed when the share changes
+	rate    config.Rate
+	grants  []*grant
+	changed chan struct{} // closed when there are other grants, or another rate
+	demand  demand
 }
 
-// NewPace makes the pace of a channel's rate, which it has for itself until
-// SetShare says otherwise. The zero Rate is no limit.
+// NewPace makes the pace of a rate that nobody shares. The zero Rate is no
+// limit.
 func NewPace(r config.Rate) *Pace {
-	p := &Pace{full: math.Inf(1), turn: make(chan struct{}, 1), limit: rate.NewLimiter(rate.Inf, 1), share: -1, changed: make(chan struct{})}
-	if !r.IsZero() {
-		p.full = r.PerSecond()
-	}
-	p.SetShare(1)
+	p := newPace(r)
+	p.own()
 	return p
 }
 
-// SetShare gives the consumer a part of the channel's rate, from 0 (none: Wait
-// waits until there is some) to 1 (all of it). It takes effect at once, for
-// whoever waits too.
-func (p *Pace) SetShare(share float64) {
-	share = min(max(share, 0), 1)
+func newPace(r config.Rate) *Pace {
+	p := &Pace{turn: make(chan struct{}, 1), rate: r, changed: make(chan struct{})}
+	p.limited.Store(!r.IsZero())
+	return p
+}
+
+// own gives the pace permits without end.
+func (p *Pace) own() {
+	p.grants = nil
+	if !p.rate.IsZero() {
+		p.grants = []*grant{endless(p.rate)}
+	}
+}
+
+// Rate is what it holds to, alone or with others; zero: no limit.
+func (p *Pace) Rate() config.Rate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if share == p.share {
+	return p.rate
+}
+
+// Replace changes the rate, for whoever waits too. A rate of its own changes at
+// once; a shared one with the next frame, and while consumers have different
+// ones the lowest holds.
+func (p *Pace) Replace(r config.Rate) {
+	p.mu.Lock()
+	if r == p.rate {
+		p.mu.Unlock()
 		return
 	}
-	p.share = share
-	if !math.IsInf(p.full, 1) {
-		perSecond := p.full * share
-		p.limit.SetLimit(rate.Limit(perSecond))
-		p.limit.SetBurst(max(1, int(perSecond*burstTime.Seconds())))
+	p.rate = r
+	p.limited.Store(!r.IsZero())
+	if p.source == nil {
+		p.own()
 	}
+	p.signal()
+	p.mu.Unlock()
+	if p.source != nil {
+		p.source.reload()
+	}
+}
+
+// signal makes whoever waits look again. The caller holds mu.
+func (p *Pace) signal() {
 	close(p.changed)
 	p.changed = make(chan struct{})
-}
-
-// Share is what SetShare gave last; 1 before it did.
-func (p *Pace) Share() float64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.share
-}
-
-// state is the share and the channel that closes when it changes, of one
-// moment.
-func (p *Pace) state() (share float64, changed <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.share, p.changed
 }
 
 // Wait takes one permit as soon as there is one. It returns ctx's error, and
 // has taken none, when ctx ends first.
 func (p *Pace) Wait(ctx context.Context) error {
-	if err := ctx.Err(); err != nil || math.IsInf(p.full, 1) {
+	if err := ctx.Err(); err != nil || !p.limited.Load() {
 		return err
 	}
+	p.wants(1)
+	defer p.wants(-1)
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
@@ -87,59 +100,99 @@ func (p *Pace) Wait(ctx context.Context) error {
 		return ctx.Err()
 	}
 	for {
-		taken, err := p.step(ctx)
-		if taken || err != nil {
+		taken, wait, changed := p.take()
+		if taken {
+			return nil
+		}
+		if err := await(ctx, wait, changed); err != nil {
 			return err
 		}
 	}
 }
 
-// step waits for one permit, or for a change of the share, after which the
-// wait has another length.
-func (p *Pace) step(ctx context.Context) (taken bool, err error) {
-	share, changed := p.state()
-	if share == 0 {
-		select {
-		case <-changed:
-			return false, nil
-		case <-ctx.Done():
-			return false, ctx.Err()
+// Try takes a permit if there is one now. If not, wait is about when there may
+// be one, for a caller that has something better to do than to Wait. A permit
+// is kept for nobody: who comes late finds what there is then.
+func (p *Pace) Try() (taken bool, wait time.Duration) {
+	if !p.limited.Load() {
+		return true, 0
+	}
+	if taken, wait, _ = p.take(); taken {
+		return true, 0
+	}
+	p.mu.Lock()
+	p.demand.tried++
+	p.mu.Unlock()
+	if wait == 0 {
+		wait = p.source.expected()
+	}
+	return false, wait
+}
+
+// wants counts those that wait.
+func (p *Pace) wants(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.demand.waiting += n
+}
+
+// take is one try. When it got no permit, wait is when there is one, 0 when
+// that is not known, and changed closes when another try is due.
+func (p *Pace) take() (taken bool, wait time.Duration, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rate.IsZero() {
+		return true, 0, p.changed
+	}
+	now := time.Now()
+	p.expire(now)
+	for _, g := range p.grants {
+		got, until := g.take(now)
+		if got {
+			return true, 0, p.changed
+		}
+		if until > 0 && (wait == 0 || until < wait) {
+			wait = until
 		}
 	}
-	permit := p.limit.Reserve()
-	delay := permit.Delay()
-	if delay == 0 {
-		return true, nil
+	if wait == 0 {
+		p.source.wake()
 	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true, nil
-	case <-changed:
-		permit.Cancel()
-		return false, nil
-	case <-ctx.Done():
-		permit.Cancel()
-		return false, ctx.Err()
+	return false, wait, p.changed
+}
+
+// expire forgets the grants that have ended. The caller holds mu.
+func (p *Pace) expire(now time.Time) {
+	for len(p.grants) > 0 && p.grants[0].ended(now) {
+		p.demand.note(p.grants[0])
+		p.grants = p.grants[1:]
 	}
 }
 
-// Try takes a permit if there is one now. If not, wait is about when there may
-// be one, for a caller that has something better to do than to Wait; an hour
-// when the share is 0.
-func (p *Pace) Try() (taken bool, wait time.Duration) {
-	if math.IsInf(p.full, 1) {
-		return true, 0
+// grant gives the pace permits, behind those that it has.
+func (p *Pace) grant(g *grant) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grants = append(p.grants, g)
+	p.signal()
+}
+
+// collect is what to ask for in a frame of so many permits, and how many have
+// ended unused.
+func (p *Pace) collect(frame int) (want, returned int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire(time.Now())
+	inHand := 0
+	for _, g := range p.grants {
+		inHand += g.left
 	}
-	share, _ := p.state()
-	if share == 0 {
-		return false, time.Hour
-	}
-	permit := p.limit.Reserve()
-	if delay := permit.Delay(); delay > 0 {
-		permit.Cancel()
-		return false, delay
-	}
-	return true, 0
+	return p.demand.collect(frame, inHand)
+}
+
+// unmet is told that there were no permits.
+func (p *Pace) unmet() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.demand.unmet()
 }

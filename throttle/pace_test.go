@@ -77,35 +77,33 @@ func TestNoSecondSeesMoreThanAFewPerCentOverTheRate(t *testing.T) {
 	}
 }
 
-func TestANewShareHoldsForThoseWhoWaitAlready(t *testing.T) {
+func TestAnotherRateHoldsForThoseWhoWaitAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := throttle.NewPace(config.Rate{Count: 10, Per: time.Second})
-		p.SetShare(0.01) // one in ten seconds
+		p := throttle.NewPace(config.Rate{Count: 6, Per: time.Minute})
 		drain(p, 1, time.Millisecond)
 		start := time.Now()
 		go func() {
 			time.Sleep(500 * time.Millisecond)
-			p.SetShare(1)
+			p.Replace(config.Rate{Count: 10, Per: time.Second})
 		}()
-		if taken := drain(p, 32, 1500*time.Millisecond); len(taken) < 10 || taken[0].Sub(start) > 700*time.Millisecond {
-			t.Errorf("%d taken in the second after the share rose, the first after %v; want 10, the first at once", len(taken), taken[0].Sub(start))
+		taken := drain(p, 32, 1500*time.Millisecond)
+		if len(taken) < 10 || len(taken) > 11 || taken[0].Sub(start) > 700*time.Millisecond {
+			t.Errorf("%d taken in the second after the rate rose, the first after %v; want 10, the first at once", len(taken), taken[0].Sub(start))
 		}
 	})
 }
 
-func TestWithoutAShareNobodyGoesUntilThereIsOne(t *testing.T) {
+func TestALimitThatIsLiftedHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := throttle.NewPace(config.Rate{Count: 1000, Per: time.Second})
-		p.SetShare(0)
-		if taken := drain(p, 4, time.Minute); len(taken) != 0 {
-			t.Errorf("%d taken without a share", len(taken))
-		}
-		if taken, wait := p.Try(); taken || wait <= 0 {
-			t.Errorf("Try without a share: taken %v, wait %v", taken, wait)
-		}
-		p.SetShare(0.5)
-		if taken := drain(p, 4, time.Second); len(taken) < 490 || len(taken) > 511 {
-			t.Errorf("%d taken in a second with half of 1000/s", len(taken))
+		p := throttle.NewPace(config.Rate{Count: 1, Per: time.Hour})
+		drain(p, 1, time.Millisecond)
+		go func() {
+			time.Sleep(time.Second)
+			p.Replace(config.Rate{})
+		}()
+		start := time.Now()
+		if err := p.Wait(t.Context()); err != nil || time.Since(start) != time.Second {
+			t.Errorf("waited %v (%v), want until the limit was lifted", time.Since(start), err)
 		}
 	})
 }
@@ -147,7 +145,6 @@ func TestTryTakesAPermitOrSaysWhen(t *testing.T) {
 
 func TestTheZeroRateIsNoLimit(t *testing.T) {
 	p := throttle.NewPace(config.Rate{})
-	p.SetShare(0.1)
 	for range 100_000 {
 		if taken, _ := p.Try(); !taken {
 			t.Fatal("Try took nothing")

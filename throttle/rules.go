@@ -144,7 +144,7 @@ type rules struct {
 }
 
 func newRules(caps []config.Cap) (*rules, error) {
-	rs := &rules{table: []any{"", len(caps)}}
+	rs := &rules{table: []any{"decide", len(caps)}}
 	byID := map[[4]byte]int{}
 	for i, spec := range caps {
 		r, err := newRule(spec, i)

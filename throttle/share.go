@@ -5,149 +5,245 @@ import (
 	_ "embed" // the script
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/config"
 )
 
 //go:embed share.lua
 var shareLua string
 
-// A consumer beats every beatEvery; one that has not for beatLife is gone. The
-// others hear of a join within 0.5 s, and of a death within 2 s; who joins has
-// its share within 1.5 s, since two beats of each other one come first.
 const (
-	beatEvery = 500 * time.Millisecond
-	beatLife  = 1500 * time.Millisecond
+	// frameTime is how much of a rate is handed out at once, at least.
+	frameTime = 100 * time.Millisecond
+	// askAgain is how soon a consumer asks again that has used up what it got.
+	askAgain = 20 * time.Millisecond
+	// askLimit bounds the wait for Redis' answer: later, the frame is over.
+	askLimit = 500 * time.Millisecond
+	// askRest is how long a consumer waits after the first of several failures;
+	// askRestMost after the later ones.
+	askRest, askRestMost = 25 * time.Millisecond, 400 * time.Millisecond
+	// idleTime is how long a consumer that wants nothing stays at hand.
+	idleTime = time.Second
 )
 
-// waryBeats is for how many beats a consumer that was forgotten takes no more
-// than it had: long enough for every other one to be counted again.
-const waryBeats = 6
+// frame is how a rate is cut into pieces that are divided among consumers: so
+// many permits in a time, at least frameTime and at least one permit.
+type frame struct {
+	size int
+	span time.Duration
+}
 
-// Share divides a channel's rate among its consumers: with n of them live, each
-// has a Pace of rate/n. A consumer that joins sends nothing until every other
-// one has made room for it, so that together they never pass the rate; one that
-// leaves, or dies, leaves its part to the others. (Each consumer may hold one
-// permit in hand: after an idle time, n consumers may send n at once.)
-//
-// While Redis cannot be reached, each keeps the part that it had.
-type Share struct {
-	rdb      redis.UniversalClient
-	keys     []string // of share.lua
-	consumer string
-	pace     *Pace
-	script   *redis.Script
-	every    time.Duration
-	life     time.Duration
+func frameOf(r config.Rate) frame {
+	n := max(1, ceilDiv(int64(r.Count)*int64(frameTime), int64(r.Per)))
+	span := time.Duration(float64(n) / r.PerSecond() * float64(time.Second))
+	return frame{size: int(n), span: span.Round(time.Microsecond)}
+}
 
-	// What the beats have told, which only Run touches. Times are in ms, by
-	// Redis's clock, and 0 before the first beat.
-	joined  int64
-	applied int64 // of the last beat, whose answer is the pace's share now
-	settled bool  // every other consumer has made room
-	wary    int   // for how many beats more not to take more than it has
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+// keep is how late a permit may be used: burstTime, or five per cent of the
+// time between two permits that are far apart, so that a machine under load
+// does not miss one that comes once a minute. At most a second.
+func (f frame) keep() time.Duration { return min(max(burstTime, f.span/20), time.Second) }
+
+// share is one consumer's part of a rate: it asks for permits while they are
+// wanted, a frame ahead, and gives its pace what it gets.
+type share struct {
+	rates *Rates
+	key   string // in Redis
+	name  string // the consumer's
+	pace  *Pace
+
+	kick     chan struct{} // somebody waits and there is no permit
+	reloaded chan struct{} // the rate is another
+	running  atomic.Bool
+
+	// What only run touches.
+	clock    redisClock
+	held     time.Duration // the end of the last frame that it has permits of, by Redis' clock
+	asked    time.Time     // when it asked last
+	failures int
 
 	mu   sync.Mutex
-	live int
+	next time.Time // when it asks again
 	err  error
 }
 
-// NewShare makes the share of one consumer, whose name no other live consumer
-// may have, and takes the pace's share away until Run has counted it in.
-func NewShare(rdb redis.UniversalClient, namespace string, channel notice.Channel, consumer string, pace *Pace) *Share {
-	pace.SetShare(0)
-	return &Share{
-		rdb: rdb, keys: keys{namespace}.consumers(channel), consumer: consumer, pace: pace,
-		script: redis.NewScript(shareLua), every: beatEvery, life: beatLife,
+// wake makes the share ask, if it does not anyway. It takes no lock of the pace.
+func (s *share) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+	s.start()
+}
+
+func (s *share) start() {
+	if s.running.CompareAndSwap(false, true) && !s.rates.begin(s) {
+		s.running.Store(false)
 	}
 }
 
-// Run keeps the share up to date until ctx ends, and then leaves, so that the
-// others need not wait for its death to be noticed.
-func (s *Share) Run(ctx context.Context) {
-	ticker := time.NewTicker(s.every)
-	defer ticker.Stop()
+// reload makes the share ask at once.
+func (s *share) reload() {
+	select {
+	case s.reloaded <- struct{}{}:
+	default:
+	}
+	s.start()
+}
+
+// expected is how long it takes at least until somebody who waits may have a
+// permit.
+func (s *share) expected() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(time.Until(s.next), askAgain)
+}
+
+// run asks until nobody has wanted a permit for a while, or ctx ends.
+func (s *share) run(ctx context.Context) {
 	for {
-		s.note(s.beat(ctx))
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
+		at, got := s.ask(ctx)
+		if s.note(at); ctx.Err() != nil {
 			s.leave()
 			return
+		}
+		if at.IsZero() {
+			if !s.rest(ctx) {
+				return
+			}
+			continue
+		}
+		s.await(ctx, at, got)
+	}
+}
+
+// rest waits until a permit is wanted again. It is false when none was for a
+// while: then run is over, and wake begins it anew.
+func (s *share) rest(ctx context.Context) bool {
+	idle := time.NewTimer(idleTime)
+	defer idle.Stop()
+	select {
+	case <-s.kick:
+		return true
+	case <-s.reloaded:
+		return true
+	case <-ctx.Done():
+		return true
+	case <-idle.C:
+	}
+	s.running.Store(false)
+	// Who kicked until just now took it to be running.
+	return len(s.kick) > 0 && s.running.CompareAndSwap(false, true)
+}
+
+// await waits until it is time to ask again. Who got some, and is asked for
+// more, asks earlier; who got nothing was told when there will be something.
+func (s *share) await(ctx context.Context, at time.Time, got bool) {
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	kick := s.kick
+	if !got {
+		kick = nil
+	}
+	select {
+	case <-timer.C:
+	case <-s.reloaded:
+	case <-ctx.Done():
+	case <-kick:
+		timer.Reset(min(time.Until(s.asked.Add(askAgain)), time.Until(at)))
+		select {
+		case <-timer.C:
+		case <-s.reloaded:
+		case <-ctx.Done():
 		}
 	}
 }
 
-// beat says that the consumer lives, and takes the share that follows from how
-// many do. It returns that number.
-func (s *Share) beat(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.life)
-	defer cancel()
-	reply, err := s.script.Run(ctx, s.rdb, s.keys, s.consumer, s.life.Milliseconds(), s.joined, s.applied).Int64Slice()
+// ask asks once. at is when to ask again, zero when nothing is wanted, and got
+// says whether there was something.
+func (s *share) ask(ctx context.Context) (at time.Time, got bool) {
+	rate := s.pace.Rate()
+	if rate.IsZero() {
+		return time.Time{}, false
+	}
+	select {
+	case <-s.kick: // it is heard
+	default:
+	}
+	f := frameOf(rate)
+	want, returned := s.pace.collect(f.size)
+	if want == 0 {
+		return time.Time{}, false
+	}
+	s.asked = time.Now()
+	a, err := s.call(ctx, f, want, returned)
 	if err != nil {
-		return 0, fmt.Errorf("count the consumers of a channel: %w", err)
+		return s.failed(ctx, err), false
 	}
-	if len(reply) != 4 || reply[1] < 1 {
-		return 0, fmt.Errorf("count the consumers of a channel: the script answered %v", reply)
+	s.failures = 0
+	s.fail(nil)
+	s.clock.observe(a.now, s.asked, time.Now())
+	if a.permits == 0 {
+		s.pace.unmet()
+	} else {
+		s.held = a.end
+		s.pace.grant(newGrant(a.permits, s.clock.local(a.from), s.clock.local(a.to), a.phase, f.keep()))
 	}
-	at, live, joined, settled := reply[0], int(reply[1]), reply[2], reply[3] == 1
-	s.join(joined, settled)
-	s.pace.SetShare(s.part(live))
-	s.applied = at
-	return live, nil
+	return s.clock.local(a.back), a.permits > 0
 }
 
-// join takes note of when the consumer was counted in. If that was just now,
-// and not for the first time, it had been forgotten: Redis lost its data, or
-// this process stood still for long.
-func (s *Share) join(joined int64, settled bool) {
-	if joined == s.joined {
-		s.settled = s.settled || settled
-		s.wary = max(s.wary-1, 0)
+// failed takes note of a failure, and returns when to try again. What was given
+// and ended unused is not told again: whether it was heard is not known.
+func (s *share) failed(ctx context.Context, err error) time.Time {
+	if ctx.Err() == nil {
+		s.fail(err)
+	}
+	s.failures++
+	return time.Now().Add(min(askRest<<min(s.failures, 10), askRestMost))
+}
+
+// answer is what the script says. Its moments are Redis' own, since 1970.
+type answer struct {
+	now, from, to, back, end time.Duration
+	permits                  int
+	phase                    float64
+}
+
+func (s *share) call(ctx context.Context, f frame, want, returned int) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	reply, err := s.rates.eval(ctx, s.key, s.name, f.size, f.span.Microseconds(), want, returned, s.held.Microseconds())
+	if err != nil {
+		return answer{}, fmt.Errorf("ask for permits of a shared rate: %w", err)
+	}
+	if len(reply) != 7 || reply[1] < 0 {
+		return answer{}, fmt.Errorf("ask for permits of a shared rate: the script answered %v", reply)
+	}
+	us := func(i int) time.Duration { return time.Duration(reply[i]) * time.Microsecond }
+	return answer{now: us(0), permits: int(reply[1]), from: us(2), to: us(3), phase: float64(reply[4]) / 1e6, back: us(5), end: us(6)}, nil
+}
+
+// leave gives up what the consumer has coming, so that the others need not wait
+// for its absence to be noticed. A failure is no matter: they will notice.
+func (s *share) leave() {
+	if s.asked.IsZero() || time.Since(s.asked) > idleTime {
 		return
 	}
-	if s.joined != 0 {
-		s.wary = waryBeats
-	}
-	s.joined, s.settled = joined, settled
+	_, _ = s.call(context.Background(), frame{size: 1, span: frameTime}, 0, 0)
 }
 
-// part is the share of one among so many.
-func (s *Share) part(live int) float64 {
-	part := 1 / float64(live)
-	switch {
-	case !s.settled:
-		return 0
-	case s.wary > 0 && s.pace.Share() > 0:
-		return min(part, s.pace.Share())
-	}
-	return part
-}
-
-// leave counts the consumer out. A failure is no matter: its beats end.
-func (s *Share) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	s.pace.SetShare(0)
-	_, err := s.rdb.ZRem(ctx, s.keys[0], s.consumer).Result()
-	s.note(0, err)
-}
-
-func (s *Share) note(live int, err error) {
+func (s *share) note(next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err = err; err == nil {
-		s.live = live
-	}
+	s.next = next
 }
 
-// Live is how many consumers the last beat that worked counted, this one among
-// them, and the error of the last beat if it did not work.
-func (s *Share) Live() (consumers int, err error) {
+func (s *share) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live, s.err
+	s.err = err
 }

@@ -129,7 +129,7 @@ type consumer struct {
 	name     string
 	pipeline *delivery.Pipeline
 	channels []delivery.Channel
-	shares   []*throttle.Share
+	rates    *throttle.Rates
 	closers  []func() error
 }
 
@@ -139,7 +139,7 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 	if err != nil {
 		return nil, usage(err)
 	}
-	c := &consumer{name: name}
+	c := &consumer{name: name, rates: throttle.NewRates(g.rdb, g.cfg.Queue.Namespace, name)}
 	for _, spec := range g.adapterSpecs() {
 		if !serves[spec.channel] {
 			continue
@@ -189,10 +189,7 @@ func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
 	}
 	c.closers = append(c.closers, adapter.Close)
 	ch := delivery.Channel{Adapter: adapter, Slots: throttle.NewSlots(spec.limits.Concurrency, g.clock.Now),
-		CriticalSlots: spec.limits.ForCritical(), Pace: throttle.NewPace(spec.limits.Rate), Retry: g.retryOf(spec)}
-	if !spec.limits.Rate.IsZero() {
-		c.shares = append(c.shares, throttle.NewShare(g.rdb, g.cfg.Queue.Namespace, spec.channel, c.name, ch.Pace))
-	}
+		CriticalSlots: spec.limits.ForCritical(), Pace: c.rates.Pace(throttle.ChannelRate(spec.channel), spec.limits.Rate), Retry: g.retryOf(spec)}
 	c.channels = append(c.channels, ch)
 	return nil
 }
@@ -200,9 +197,7 @@ func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
 // run works until ctx ends.
 func (c *consumer) run(ctx context.Context) {
 	var sharing sync.WaitGroup
-	for _, s := range c.shares {
-		sharing.Go(func() { s.Run(ctx) })
-	}
+	sharing.Go(func() { c.rates.Run(ctx) })
 	c.pipeline.Run(ctx)
 	sharing.Wait()
 }

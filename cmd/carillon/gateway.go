@@ -71,6 +71,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return catalogueError(g.cfg.Templates.Dir, err)
 	}
 	g.onClose(func() { g.catalogue.Close() })
+	g.cacheContent()
 	if g.routes, err = routing.Compile(g.cfg.Routes); err != nil {
 		return usage(err)
 	}
@@ -82,6 +83,14 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.providers, err = g.openProviders()
 	return err
+}
+
+// cacheContent has renderings share what does not depend on their readers.
+func (g *gateway) cacheContent() {
+	cache := templates.NewCache(int64(g.cfg.Templates.Cache))
+	g.catalogue.UseCache(cache)
+	g.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_template_cache_bytes",
+		Help: "What the content cache holds, its own overhead included."}, func() float64 { return float64(cache.Bytes()) }))
 }
 
 // openOptOuts makes the unsubscribe links of mails, where they are configured.

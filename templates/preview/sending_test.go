@@ -75,7 +75,7 @@ func TestATestThatCannotBeSentSaysWhy(t *testing.T) {
 		strings.Replace(toMailbox, `"email"`, `"emial"`, 1):                                                        "did you mean email?",
 		strings.Replace(toMailbox, `A-9\"}`, `A-9\",\"oder\":1}`, 1):                                               "/data/oder",
 		`{"template":"order-shipped","data":"{\"order\":\"A\"}","destination":"webhook","to":" "}`:                 "Webhook URL: is empty",
-		`{"template":"price-drop","data":"{\"product\":\"x\",\"price\":\"1\",\"count\":1}","destination":"email"}`: "no parts for email",
+		`{"template":"price-drop","data":"{\"product\":\"x\",\"price\":1.5,\"count\":1}","destination":"email"}`: "no parts for email",
 	} {
 		if _, answer := d.post(d.token, body); read[testView](t, answer).OK || !strings.Contains(answer, want) {
 			t.Errorf("%s: %s, want %q", body, answer, want)

@@ -207,7 +207,7 @@ function drawChannels() {
 function drawTools() {
   const set = (key) => (value) => change({ [key]: value });
   const parts = {
-    email: () => [segments("Part of the mail", [["html", "Mail"], ["text", "Text"], ["headers", "Headers"], ["raw", "Source"]], state.view, set("view")),
+    email: () => [segments("Part of the mail", [["html", "Mail"], ["text", "Text"], ["headers", "Headers"], ["raw", "Raw"]], state.view, set("view")),
       state.view === "html" && segments("Width", [["desktop", "Desktop", "640 to 800 pixels"], ["mobile", "Mobile", "375 pixels"]], state.width, set("width")),
       state.view === "html" && toggle("Dark", state.dark === "1", (on) => change({ dark: on ? "1" : "" }), "What prefers-color-scheme: dark makes of it. Apple Mail does as here; Gmail and Outlook on Windows change colours by rules of their own."),
       state.view === "html" && toggle("Images", state.images !== "off", (on) => change({ images: on ? "" : "off" }), "Placeholders stand for pictures from elsewhere, for this page asks nobody. Off: what readers see before they load any.")],

@@ -1,0 +1,339 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+	"github.com/yuin/gopher-lua/parse"
+
+	"github.com/carillonhq/carillon/config"
+)
+
+// luaRedis runs share.lua itself, with the clock of a synctest bubble: what a
+// minute of many consumers comes to is known in a second, and is exact.
+type luaRedis struct {
+	mu     sync.Mutex
+	script *lua.FunctionProto
+	state  map[string]string
+	step   time.Duration // by which the clock was set
+	away   bool
+	calls  int
+	delay  func() time.Duration // of one way
+}
+
+func newLuaRedis(t testing.TB) *luaRedis {
+	t.Helper()
+	chunk, err := parse.Parse(strings.NewReader(shareLua), "share.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proto, err := lua.Compile(chunk, "share.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &luaRedis{script: proto, state: map[string]string{}, delay: func() time.Duration { return time.Duration(rand.IntN(2000)) * time.Microsecond }}
+}
+
+var errAway = errors.New("Redis is away")
+
+// eval is what Rates call.
+func (r *luaRedis) eval(ctx context.Context, key string, args ...any) ([]int64, error) {
+	time.Sleep(r.delay())
+	reply, err := r.run(key, args)
+	time.Sleep(r.delay())
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return reply, err
+}
+
+func (r *luaRedis) run(key string, args []any) (reply []int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.away {
+		return nil, errAway
+	}
+	r.calls++
+	l := lua.NewState()
+	defer l.Close()
+	keys, argv := l.NewTable(), l.NewTable()
+	keys.Append(lua.LString(key))
+	for _, a := range args {
+		argv.Append(lua.LString(fmt.Sprint(a)))
+	}
+	l.SetGlobal("KEYS", keys)
+	l.SetGlobal("ARGV", argv)
+	l.SetGlobal("redis", l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"call": r.call}))
+	l.Push(l.NewFunctionFromProto(r.script))
+	if err := l.PCall(0, 1, nil); err != nil {
+		return nil, err
+	}
+	l.CheckTable(-1).ForEach(func(_, v lua.LValue) { reply = append(reply, int64(v.(lua.LNumber))) })
+	return reply, nil
+}
+
+// call is redis.call, as far as the script uses it.
+func (r *luaRedis) call(l *lua.LState) int {
+	switch l.CheckString(1) {
+	case "TIME":
+		now := time.Now().Add(r.step)
+		answer := l.NewTable()
+		answer.Append(lua.LString(fmt.Sprint(now.Unix())))
+		answer.Append(lua.LString(fmt.Sprint(now.Nanosecond() / 1000)))
+		l.Push(answer)
+	case "GET":
+		if v, ok := r.state[l.CheckString(2)]; ok {
+			l.Push(lua.LString(v))
+		} else {
+			l.Push(lua.LFalse)
+		}
+	case "SET":
+		r.state[l.CheckString(2)] = l.CheckString(3)
+		l.Push(lua.LTrue)
+	default:
+		l.RaiseError("the script calls %s", l.CheckString(1))
+	}
+	return 1
+}
+
+// fleet are consumers that share a rate in a bubble.
+type fleet struct {
+	t     *testing.T
+	redis *luaRedis
+	rate  config.Rate
+
+	members []*member
+
+	mu   sync.Mutex
+	sent []time.Time
+}
+
+// member is one of them, with a pace for the key "k".
+type member struct {
+	*Pace
+	fleet *fleet
+	rates *Rates
+	ctx   context.Context
+	stop  context.CancelFunc
+	dead  bool
+	sent  int
+}
+
+func (f *fleet) join(name string) *member {
+	m := &member{fleet: f, rates: NewRates(nil, "test", name)}
+	m.ctx, m.stop = context.WithCancel(f.t.Context())
+	m.rates.eval = func(ctx context.Context, key string, args ...any) ([]int64, error) {
+		if m.dead {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return f.redis.eval(ctx, key, args...)
+	}
+	m.Pace = m.rates.Pace("k", f.rate)
+	go m.rates.Run(m.ctx)
+	f.members = append(f.members, m)
+	return m
+}
+
+// kill ends a member without a word.
+func (m *member) kill() { m.dead = true; m.stop() }
+
+// work sends as much as it can, each taking a while, for as long as it lives.
+func (m *member) work(workers int, each time.Duration) *member {
+	for range workers {
+		go func() {
+			for m.send() {
+				time.Sleep(each)
+			}
+		}()
+	}
+	return m
+}
+
+// arrive sends what comes at random, so many a second, with workers enough.
+func (m *member) arrive(perSecond float64, until time.Duration) *member {
+	go func() {
+		end := time.Now().Add(until)
+		for time.Now().Before(end) && m.ctx.Err() == nil {
+			time.Sleep(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second)))
+			go m.send()
+		}
+	}()
+	return m
+}
+
+func (m *member) send() bool {
+	if m.Wait(m.ctx) != nil {
+		return false
+	}
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	m.fleet.sent = append(m.fleet.sent, time.Now())
+	m.sent++
+	return true
+}
+
+// took is how many it has sent since it was asked last.
+func (m *member) took() (n int) {
+	m.fleet.mu.Lock()
+	defer m.fleet.mu.Unlock()
+	n, m.sent = m.sent, 0
+	return n
+}
+
+// inBubble runs a fleet.
+func inBubble(t *testing.T, rate config.Rate, run func(f *fleet)) {
+	t.Helper()
+	redis := newLuaRedis(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{t: t, redis: redis, rate: rate}
+		run(f)
+		for _, m := range f.members {
+			m.stop()
+		}
+		time.Sleep(2 * time.Second) // for them to leave
+	})
+}
+
+// sentUntilNow are the moments, in order.
+func (f *fleet) sentUntilNow() []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.SortedFunc(slices.Values(f.sent), time.Time.Compare)
+}
+
+// check wants no second with more than 105 % of the rate, and no ten seconds
+// between from and to with less than 98 % or more than 102 %, but for the one
+// permit that windows and rates do not divide by.
+func (f *fleet) check(from, to time.Time) {
+	f.t.Helper()
+	sent, rate := f.sentUntilNow(), f.rate.PerSecond()
+	if n, at := most(sent, time.Second); float64(n) > max(1.05*rate, rate+1)+1e-9 {
+		f.t.Errorf("a second from %v on saw %d of %v", at.Sub(from), n, f.rate)
+	}
+	if n, at := most(sent, 10*time.Second); float64(n) > max(10.2*rate, 10*rate+1)+1e-9 {
+		f.t.Errorf("ten seconds from %v on saw %d of %v", at.Sub(from), n, f.rate)
+	}
+	for start := from; !start.Add(10 * time.Second).After(to); start = start.Add(100 * time.Millisecond) {
+		n := between(sent, start, start.Add(10*time.Second))
+		if float64(n) < min(9.8*rate, 10*rate-1)-1e-9 {
+			f.t.Errorf("ten seconds from %v on saw only %d of %v", start.Sub(from), n, f.rate)
+			return
+		}
+	}
+}
+
+// most is the most moments in any half-open window, and when it begins.
+func most(sent []time.Time, window time.Duration) (n int, at time.Time) {
+	first := 0
+	for i := range sent {
+		for sent[i].Sub(sent[first]) >= window {
+			first++
+		}
+		if i-first+1 > n {
+			n, at = i-first+1, sent[first]
+		}
+	}
+	return n, at
+}
+
+func between(sent []time.Time, from, to time.Time) int {
+	i, _ := slices.BinarySearchFunc(sent, from, time.Time.Compare)
+	j, _ := slices.BinarySearchFunc(sent, to, time.Time.Compare)
+	return j - i
+}
+
+func TestTheSumHoldsWhileConsumersComeGoAndDie(t *testing.T) {
+	for _, rate := range []config.Rate{{Count: 10, Per: time.Second}, {Count: 37, Per: time.Second}, {Count: 100, Per: time.Second}, {Count: 500, Per: time.Second}, {Count: 5000, Per: time.Second}} {
+		t.Run(rate.String(), func(t *testing.T) {
+			inBubble(t, rate, func(f *fleet) {
+				workers := max(4, rate.Count/20)
+				var all []*member
+				for i := range 4 {
+					all = append(all, f.join(fmt.Sprint(i)).work(workers, 10*time.Millisecond))
+				}
+				time.Sleep(time.Second)
+				start := time.Now()
+				time.Sleep(9 * time.Second)
+				all[1].kill()
+				time.Sleep(10 * time.Second)
+				f.join("late").work(workers, 10*time.Millisecond)
+				time.Sleep(7 * time.Second)
+				all[2].stop()
+				time.Sleep(11 * time.Second)
+				f.check(start, time.Now())
+				t.Logf("%d sent, %d calls of the script", len(f.sent), f.redis.calls)
+			})
+		})
+	}
+}
+
+func TestWhatAnIdleConsumerDoesNotUseTheOthersHave(t *testing.T) {
+	inBubble(t, config.Rate{Count: 500, Per: time.Second}, func(f *fleet) {
+		a, b := f.join("a").work(64, 10*time.Millisecond), f.join("b")
+		bCtx, rest := context.WithCancel(b.ctx)
+		all := b.ctx
+		b.ctx = bCtx
+		b.work(64, 10*time.Millisecond)
+		start := time.Now()
+		time.Sleep(3 * time.Second)
+		a.took()
+		time.Sleep(5 * time.Second)
+		if n := a.took(); n < 1200 || n > 1300 {
+			t.Errorf("one of two took %d of 2500", n)
+		}
+		rest()
+		time.Sleep(500 * time.Millisecond)
+		a.took()
+		if time.Sleep(5 * time.Second); a.took() < 2450 {
+			t.Error("what an idle one does not use is not used half a second later")
+		}
+		b.ctx = all
+		b.took()
+		b.work(64, 10*time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
+		b.took()
+		time.Sleep(5 * time.Second)
+		if n := b.took(); n < 1200 || n > 1300 {
+			t.Errorf("one that came back took %d of 2500", n)
+		}
+		f.check(start.Add(200*time.Millisecond), time.Now())
+	})
+}
+
+func TestOneThatHasLittleToSendCostsTheOthersNothing(t *testing.T) {
+	for _, c := range []struct {
+		rate   config.Rate
+		little float64 // a second
+	}{
+		{config.Rate{Count: 500, Per: time.Second}, 150},
+		{config.Rate{Count: 500, Per: time.Second}, 3},
+		{config.Rate{Count: 100, Per: time.Second}, 30},
+		{config.Rate{Count: 20, Per: time.Second}, 3},
+		{config.Rate{Count: 20000, Per: time.Second}, 2000},
+	} {
+		t.Run(fmt.Sprint(c.little, " of ", c.rate), func(t *testing.T) {
+			inBubble(t, c.rate, func(f *fleet) {
+				f.join("busy").work(max(8, c.rate.Count/50), 10*time.Millisecond)
+				little := f.join("little").arrive(c.little, time.Minute)
+				time.Sleep(2 * time.Second)
+				start := time.Now()
+				little.took()
+				time.Sleep(20 * time.Second)
+				f.check(start, time.Now())
+				if n := float64(little.took()); n < 15*c.little {
+					t.Errorf("it sent %v, and has %v a second", n, c.little)
+				}
+			})
+		})
+	}
+}
