@@ -38,9 +38,6 @@ func newSender(p *Pipeline, c Channel) *sender {
 	// between two reads without leasing more than will be worked soon.
 	room := min(max(8*c.Slots.Limit(), 64), 1024)
 	s := &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
-	if p.Queue != nil {
-		s.lanes.weighTurns(p.Queue.Weights)
-	}
 	s.divide()
 	return s
 }
@@ -285,7 +282,7 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 	}
 	s.p.metrics.rendered(r)
 	m.Content = r.Content
-	return m, join(r.Fallback, r.LocaleNote), nil
+	return m, r.Fallback, nil
 }
 
 // follow turns an answer into a settlement, and acts on what it says of the
