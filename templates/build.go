@@ -23,18 +23,19 @@ type compiler struct {
 	partials map[string]map[string]*parse.Tree // by extension, then name
 	layouts  map[string]*module                // by path
 	messages map[string]messages               // by locale
+	names    map[string]any                    // of the functions that parts may call
 	readers  *readers
 }
 
 func newCompiler(src *sources, faults *Faults) *compiler {
-	c := &compiler{src: src, faults: faults, readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{}}
+	c := &compiler{src: src, faults: faults, names: functionNames(), readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{}}
 	c.settings = parseCatalogueSettings(src.catalogue, faults)
 	c.partials = map[string]map[string]*parse.Tree{".html": {}, ".txt": {}, ".json": {}}
 	for _, file := range keys(src.partials) {
 		c.partial(file, src.partials[file])
 	}
 	for _, file := range keys(src.layouts) {
-		if m, ok := parseModule(file, src.layouts[file], faults); ok {
+		if m, ok := parseModule(file, src.layouts[file], c.names, faults); ok {
 			c.layouts[file] = &m
 		}
 	}
@@ -47,7 +48,7 @@ func newCompiler(src *sources, faults *Faults) *compiler {
 
 // partial takes one file of _partials in, with what it defines.
 func (c *compiler) partial(file, text string) {
-	m, ok := parseModule(file, text, c.faults)
+	m, ok := parseModule(file, text, c.names, c.faults)
 	if !ok {
 		return
 	}
@@ -117,7 +118,7 @@ func (b *builder) parse() {
 				continue
 			}
 			b.used[f.path] = f.text
-			if m, ok := parseModule(f.path, f.text, b.faults); ok {
+			if m, ok := parseModule(f.path, f.text, b.names, b.faults); ok {
 				b.modules[f.path] = &m
 			}
 		}
@@ -262,7 +263,7 @@ func (l linked) finish(reachable map[string]bool, texts *translator) (*program, 
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := l.compile(reachable, functions(texts))
+	compiled, err := l.compile(reachable, l.calls(reachable, functions(texts)))
 	if err != nil {
 		return nil, err
 	}

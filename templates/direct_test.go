@@ -11,7 +11,7 @@ import (
 // compiled compiles one text part as the catalogue does.
 func compiled(t interface{ Fatal(...any) }, file, text string) *program {
 	var faults Faults
-	m, ok := parseModule(file, text, &faults)
+	m, ok := parseModule(file, text, functionNames(), &faults)
 	if !ok {
 		t.Fatal(faults)
 	}

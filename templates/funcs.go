@@ -35,6 +35,7 @@ func functionNames() map[string]any {
 		delete(names, readerCall(name))
 	}
 	delete(names, "once")
+	names[cachedCall] = renderAlways // what openCached writes
 	return names
 }
 

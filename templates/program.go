@@ -34,8 +34,9 @@ type module struct {
 	defines map[string]*parse.Tree
 }
 
-// parseModule parses one file; ok is false when it has faults.
-func parseModule(file, text string, faults *Faults) (m module, ok bool) {
+// parseModule parses one file, which may call the functions of the given names;
+// ok is false when it has faults.
+func parseModule(file, text string, names map[string]any, faults *Faults) (m module, ok bool) {
 	text = openCached(text)
 	if offset, err := checkSource(text); err != nil {
 		faults.add(positionAt(file, text, offset), "%v", err)
@@ -43,7 +44,7 @@ func parseModule(file, text string, faults *Faults) (m module, ok bool) {
 	}
 	trees := map[string]*parse.Tree{}
 	tree := parse.New(file)
-	if _, err := tree.Parse(text, "", "", trees, functionNames(), map[string]any{cachedCall: renderAlways}); err != nil {
+	if _, err := tree.Parse(text, "", "", trees, names); err != nil {
 		fault := engineFault(file, err)
 		fault.Column = actionColumn(text, fault.Line)
 		*faults = append(*faults, fault)

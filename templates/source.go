@@ -3,11 +3,13 @@ package templates
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/carillonhq/carillon/notice"
 )
@@ -74,24 +76,53 @@ type sourceFile struct{ path, text string }
 // reader walks a catalogue's folder.
 type reader struct {
 	fsys   fs.FS
+	links  fs.FS // follows links, but not out of the folder
 	faults *Faults
+	budget *budget
+}
+
+// maxFiles and maxBytes bound a catalogue.
+const (
+	maxFiles = 200_000
+	maxBytes = 512 << 20
+)
+
+// budget is what the readers of one catalogue may still read.
+type budget struct{ files, bytes atomic.Int64 }
+
+// spend reports whether a file of a size may be read yet.
+func (b *budget) spend(size int64) bool {
+	return b.files.Add(1) <= maxFiles && b.bytes.Add(size) <= maxBytes
+}
+
+// folderFS is a folder of the disk. Links are followed only within it: a
+// template that is a link to /etc/passwd would send that to somebody.
+type folderFS struct {
+	fs.FS
+	inside fs.FS
 }
 
 // readSources reads the whole folder. The error tells that the folder itself
 // cannot be read; what is wrong with single files goes to faults.
 func readSources(fsys fs.FS, faults *Faults) (*sources, error) {
-	r := reader{fsys, faults}
+	r := reader{fsys, fsys, faults, &budget{}}
+	if folder, ok := fsys.(folderFS); ok {
+		r.fsys, r.links = folder.FS, folder.inside
+	}
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		return nil, fmt.Errorf("read the catalogue's folder: %w", err)
 	}
 	s := &sources{templates: map[string]*templateSource{}, locales: map[string]string{}}
+	var templates []string
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case hidden(name):
-		case !r.isDir(name):
+		case r.leadsOut(name, e):
+			faults.add(position{name, 1, 1}, "is a link that cannot be followed within the catalogue: put what it leads to there itself")
+		case !r.isDir(name, e):
 			if name == catalogueFile {
-				s.catalogue = r.text(name)
+				s.catalogue = r.text(name, e)
 			}
 		case name == layoutsDir:
 			s.layouts = r.folder(name, ".html", ".txt")
@@ -105,10 +136,25 @@ func readSources(fsys fs.FS, faults *Faults) (*sources, error) {
 		case !validName(name):
 			faults.add(position{name, 1, 1}, "is no name for a template: use letters, digits, \"-\", \"_\" and \".\", at most 100, as in order-shipped")
 		default:
-			s.templates[name] = r.template(name)
+			templates = append(templates, name)
 		}
 	}
+	r.templates(templates, s)
 	return s, nil
+}
+
+// templates reads the folders of many templates at once.
+func (r reader) templates(names []string, into *sources) {
+	read, found := make([]*templateSource, len(names)), make([]Faults, len(names))
+	each(len(names), func(i int) {
+		own := r
+		own.faults = &found[i]
+		read[i] = own.template(names[i])
+	})
+	for i, t := range read {
+		into.templates[names[i]] = t
+		*r.faults = append(*r.faults, found[i]...)
+	}
 }
 
 // hidden tells files that editors, version control and mounted volumes leave.
@@ -119,37 +165,82 @@ func validName(name string) bool {
 	return len(name) <= 100 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
-func (r reader) isDir(name string) bool {
-	info, err := fs.Stat(r.fsys, name) // follows links, as mounted volumes need
+// isDir follows links, as mounted volumes need.
+func (r reader) isDir(name string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	info, err := fs.Stat(r.links, name)
 	return err == nil && info.IsDir()
 }
 
-func (r reader) list(dir string) []string {
-	entries, err := fs.ReadDir(r.fsys, dir)
+// leadsOut reports whether an entry is a link that cannot be followed within
+// the catalogue.
+func (r reader) leadsOut(name string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return false
+	}
+	_, err := fs.Stat(r.links, name)
+	return err != nil
+}
+
+func (r reader) list(dir string) []fs.DirEntry {
+	entries, err := fs.ReadDir(r.links, dir)
 	if err != nil {
 		r.faults.add(position{dir, 1, 1}, "cannot be read: %v", reason(err))
 	}
-	var names []string
-	for _, e := range entries {
-		if !hidden(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return hidden(e.Name()) })
 }
 
 // text reads one file, but never more than a source may have.
-func (r reader) text(name string) string {
-	info, err := fs.Stat(r.fsys, name)
-	if err == nil && info.Size() > maxSource {
-		r.faults.add(position{name, 1, 1}, "the file has %d bytes, more than the %d that a file may have: move what repeats into a partial", info.Size(), maxSource)
+func (r reader) text(name string, e fs.DirEntry) string {
+	fsys, kind := r.fsys, e.Type()
+	if kind&fs.ModeSymlink != 0 {
+		info, err := fs.Stat(r.links, name)
+		if err != nil {
+			r.faults.add(position{name, 1, 1}, "is a link that cannot be followed within the catalogue (%v): put the file itself there", reason(err))
+			return ""
+		}
+		fsys, kind = r.links, info.Mode().Type()
+	}
+	if kind != 0 { // opening a pipe would wait for its other end
+		r.faults.add(position{name, 1, 1}, "is no regular file: put one there")
 		return ""
 	}
-	text, err := fs.ReadFile(r.fsys, name)
-	if err != nil {
+	text, err := readAll(fsys, name)
+	switch {
+	case err != nil:
 		r.faults.add(position{name, 1, 1}, "cannot be read: %v", reason(err))
+	case len(text) > maxSource:
+		r.faults.add(position{name, 1, 1}, "the file has more than the %d bytes that a file may have: move what repeats into a partial", maxSource)
+		return ""
+	case !r.budget.spend(int64(len(text))):
+		r.faults.add(position{".", 1, 1}, "the catalogue has more than %d files or %d bytes: split it", maxFiles, maxBytes)
+		return ""
 	}
 	return strings.TrimPrefix(string(text), "\ufeff")
+}
+
+// readAll reads a file, or one byte more than a source may have.
+func readAll(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buffer := make([]byte, 0, 4<<10)
+	for len(buffer) <= maxSource {
+		buffer = slices.Grow(buffer, 512)
+		n, err := f.Read(buffer[len(buffer):min(cap(buffer), maxSource+1)])
+		buffer = buffer[:len(buffer)+n]
+		if errors.Is(err, io.EOF) {
+			return buffer, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return buffer, nil
 }
 
 // reason is err without the path, which the fault names already.
@@ -164,13 +255,13 @@ func reason(err error) error {
 // folder reads the files of dir that have one of the extensions.
 func (r reader) folder(dir string, extensions ...string) map[string]string {
 	files := map[string]string{}
-	for _, name := range r.list(dir) {
-		file := path.Join(dir, name)
+	for _, e := range r.list(dir) {
+		file := path.Join(dir, e.Name())
 		switch {
-		case !slices.Contains(extensions, path.Ext(name)):
+		case !slices.Contains(extensions, path.Ext(file)):
 			r.faults.add(position{file, 1, 1}, "has none of the extensions %s", strings.Join(extensions, ", "))
 		default:
-			files[file] = r.text(file)
+			files[file] = r.text(file, e)
 		}
 	}
 	return files
@@ -192,14 +283,14 @@ func (r reader) messages(into map[string]string) {
 
 func (r reader) template(name string) *templateSource {
 	t := &templateSource{name: name, locales: map[string]map[part]sourceFile{}}
-	for _, entry := range r.list(name) {
-		file := path.Join(name, entry)
+	for _, e := range r.list(name) {
+		file := path.Join(name, e.Name())
 		switch {
-		case r.isDir(file):
-			r.locale(t, entry)
-		case entry == "template.yaml":
-			t.settings = r.text(file)
-		case strings.HasSuffix(entry, ".md"):
+		case r.isDir(file, e):
+			r.locale(t, e.Name())
+		case e.Name() == "template.yaml":
+			t.settings = r.text(file, e)
+		case strings.HasSuffix(file, ".md"):
 		default:
 			r.faults.add(position{file, 1, 1}, "unknown file: a template has template.yaml and one folder a locale, like %s/en/email.txt", name)
 		}
@@ -217,14 +308,15 @@ func (r reader) locale(t *templateSource, folder string) {
 		r.faults.add(position{dir, 1, 1}, "locale %s has two folders: keep one", locale)
 	}
 	parts := map[part]sourceFile{}
-	for _, name := range r.list(dir) {
+	for _, e := range r.list(dir) {
+		name := e.Name()
 		file := path.Join(dir, name)
 		i := slices.Index(partNames(), name)
 		if i < 0 {
 			r.faults.add(position{file, 1, 1}, "unknown part%s", known(name, partNames()))
 			continue
 		}
-		parts[part(i)] = sourceFile{file, r.text(file)}
+		parts[part(i)] = sourceFile{file, r.text(file, e)}
 	}
 	t.locales[locale] = parts
 }

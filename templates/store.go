@@ -112,7 +112,12 @@ func LoadDir(dir string) (*Catalogue, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("catalogue %s: is a file: name the folder that holds the templates (templates.dir, --catalogue)", dir)
 	}
-	c, err := Load(os.DirFS(dir))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("catalogue %s: cannot be read: %w: mend its permissions, or name another one (templates.dir, --catalogue)", dir, reason(err))
+	}
+	defer root.Close()
+	c, err := Load(folderFS{os.DirFS(dir), root.FS()})
 	var faults Faults
 	if err != nil && !errors.As(err, &faults) {
 		return nil, fmt.Errorf("catalogue %s: cannot be read: %w: mend its permissions, or name another one (templates.dir, --catalogue)", dir, reason(err))
