@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestEightConsumersAtOnceAreAnsweredAsTheModelWouldInTheServersOrder(t *test
 		}
 		calls := w.drawCalls(t)
 		answers := atOnce(t, w.caps, calls)
-		for _, at := range served.order(t, calls) {
+		for _, at := range served.order(t, w.name, calls) {
 			for i, a := range calls[at] {
 				if want := w.model.decide(a); !agrees(answers[at][i], want) {
 					t.Fatalf("%+v:\n got %+v\nwant %+v", a, answers[at][i], want)
@@ -129,14 +130,14 @@ func watch(t *testing.T, rdb *redis.Client) monitor {
 
 var termsTime = regexp.MustCompile(`"evalsha" .*?,:(\d{13}):`)
 
-// order is the moments of some calls in the order in which they were served.
-func (m monitor) order(t *rapid.T, calls map[int64][]throttle.Ask) (order []int64) {
+// order is the moments of a world's calls in the order in which they were served.
+func (m monitor) order(t *rapid.T, world string, calls map[int64][]throttle.Ask) (order []int64) {
 	deadline := time.After(5 * time.Second)
 	for len(order) < len(calls) {
 		select {
 		case line := <-m:
 			found := termsTime.FindStringSubmatch(line)
-			if found == nil {
+			if found == nil || !strings.Contains(line, world+"-") {
 				continue
 			}
 			at, _ := strconv.ParseInt(found[1], 10, 64) // 13 digits

@@ -142,7 +142,9 @@ func (m *model) decide(a throttle.Ask) throttle.Answer {
 	if len(m.matching(a)) == 0 {
 		return going(from, now)
 	}
-	defer m.forgetEnded(a, m.clean(a))
+	if m.clean(a) {
+		defer m.forgetEnded(a)
+	}
 	for _, c := range m.matching(a) {
 		if at, has := m.list(a, c)[a.DeliveryID]; has {
 			return going(at, now)
@@ -161,6 +163,7 @@ func (m *model) decide(a throttle.Ask) throttle.Answer {
 	for _, c := range m.matching(a) {
 		m.list(a, c)[a.DeliveryID] = t
 	}
+	m.forgetEnded(a)
 	return going(t, now)
 }
 
@@ -173,32 +176,27 @@ func going(t, now int64) throttle.Answer {
 
 // clean forgets under full rules what no clock within the slack counts any
 // more, which shows only when a clock is set back by more.
-func (m *model) clean(a throttle.Ask) (before map[held]int) {
-	before = map[held]int{}
+func (m *model) clean(a throttle.Ask) (changed bool) {
 	for _, c := range m.matching(a) {
 		list := m.list(a, c)
-		before[held{a.Tenant, a.User, c.Name}] = len(list)
 		if len(list) < c.Limit.Count {
 			continue
 		}
 		for id, at := range list {
 			if at <= a.At.UnixMilli()-c.Limit.Per.Milliseconds()-slack {
 				delete(list, id)
+				changed = true
 			}
 		}
 	}
-	return before
+	return changed
 }
 
-// forgetEnded forgets, when anything has changed for a user, the rules of which
-// every place has left its window.
-func (m *model) forgetEnded(a throttle.Ask, before map[held]int) {
-	changed := false
-	for h, n := range before {
-		changed = changed || len(m.places[h]) != n
-	}
+// forgetEnded forgets, now that something has changed for a user, the rules of
+// which every place has left its window.
+func (m *model) forgetEnded(a throttle.Ask) {
 	for _, c := range m.caps {
-		if list := m.list(a, c); changed && ended(list, a.At.UnixMilli()-c.Limit.Per.Milliseconds()-slack) {
+		if list := m.list(a, c); ended(list, a.At.UnixMilli()-c.Limit.Per.Milliseconds()-slack) {
 			clear(list)
 		}
 	}
@@ -214,12 +212,15 @@ func ended(list map[string]int64, horizon int64) bool {
 }
 
 func (m *model) release(a throttle.Ask) {
-	before := map[held]int{}
+	found := false
 	for _, c := range m.caps {
-		before[held{a.Tenant, a.User, c.Name}] = len(m.list(a, c))
+		_, has := m.list(a, c)[a.DeliveryID]
+		found = found || has
 		delete(m.list(a, c), a.DeliveryID)
 	}
-	m.forgetEnded(a, before)
+	if found {
+		m.forgetEnded(a)
+	}
 }
 
 // agrees compares an answer with the model's. Which of several caps made
