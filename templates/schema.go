@@ -50,6 +50,10 @@ func compileSchema(s settings, faults *Faults) *jsonschema.Schema {
 		schemaFaults(s, err, faults)
 		return nil
 	}
+	if work(schema) > maxSchemaWork {
+		faults.add(at, "schema: one notification could take more than %d steps to check, as parts of it apply to one value many times over: say each thing once", maxSchemaWork)
+		return nil
+	}
 	return schema
 }
 
@@ -70,11 +74,17 @@ func schemaFaults(s settings, err error, faults *Faults) {
 }
 
 // leaves are the errors that have no cause of their own. Of the branches of
-// anyOf and oneOf none is more to blame than another, so those stay whole.
+// anyOf and oneOf none is more to blame than another, so those stay whole,
+// unless all but one are out of the question.
 func leaves(e *jsonschema.ValidationError, found []*jsonschema.ValidationError) []*jsonschema.ValidationError {
 	switch e.ErrorKind.(type) {
 	case *kind.AnyOf, *kind.OneOf:
+		if branch := meant(e); branch != nil {
+			return leaves(branch, found)
+		}
 		return append(found, e)
+	case *kind.Contains, *kind.PropertyNames, *kind.Not:
+		return append(found, e) // its causes are what other values lack
 	}
 	if len(e.Causes) == 0 {
 		return append(found, e)
@@ -83,6 +93,37 @@ func leaves(e *jsonschema.ValidationError, found []*jsonschema.ValidationError) 
 		found = leaves(cause, found)
 	}
 	return found
+}
+
+// meant is the one branch of anyOf or oneOf whose type, and whose constant
+// members, the value has; nil when it is not one.
+func meant(e *jsonschema.ValidationError) *jsonschema.ValidationError {
+	var one *jsonschema.ValidationError
+	for _, branch := range e.Causes {
+		if isOtherShape(e, branch) {
+			continue
+		}
+		if one != nil {
+			return nil
+		}
+		one = branch
+	}
+	return one
+}
+
+// isOtherShape reports whether a branch fails because the value is of another
+// type, or a member of it, like "kind", has another constant.
+func isOtherShape(e, branch *jsonschema.ValidationError) bool {
+	return slices.ContainsFunc(leaves(branch, nil), func(leaf *jsonschema.ValidationError) bool {
+		depth := len(leaf.InstanceLocation) - len(e.InstanceLocation)
+		switch leaf.ErrorKind.(type) {
+		case *kind.Type:
+			return depth == 0
+		case *kind.Const, *kind.Enum:
+			return depth <= 1
+		}
+		return false
+	})
 }
 
 // validate holds decoded data against a schema.
@@ -126,14 +167,63 @@ func describe(schema *jsonschema.Schema, e *jsonschema.ValidationError, faults *
 	case *kind.Pattern:
 		faults.Add(at, "does not match the pattern "+k.Want)
 	case *kind.PropertyNames:
-		faults.Add(at, "has a property whose name the schema does not allow")
-	case *kind.Minimum, *kind.Maximum, *kind.ExclusiveMinimum, *kind.ExclusiveMaximum, *kind.MultipleOf:
-		faults.Add(at, numberBound(k))
-	case *kind.AnyOf, *kind.OneOf:
-		faults.Add(at, "matches none of the shapes that the schema allows"+alternatives(e))
+		faults.Add(at+"/"+escapePointer(k.Property), "has a name that the schema does not allow")
+	case *kind.DependentRequired:
+		for _, name := range k.Missing {
+			faults.Add(at+"/"+escapePointer(name), fmt.Sprintf("is required where there is %q", k.Prop))
+		}
+	case *kind.FalseSchema:
+		faults.Add(at, "is not allowed here"+knownHere(schema, e.InstanceLocation))
+	case *kind.OneOf:
+		if len(k.Subschemas) > 0 {
+			faults.Add(at, fmt.Sprintf("has %d shapes of the schema's at once, and may have one: leave out what belongs to the others", len(k.Subschemas)))
+			return
+		}
+		faults.Add(at, noShape+alternatives(e))
+	case *kind.AnyOf:
+		faults.Add(at, noShape+alternatives(e))
 	default:
-		faults.Add(at, k.LocalizedString(textmessage.NewPrinter(language.English)))
+		faults.Add(at, bound(k))
 	}
+}
+
+const noShape = "matches none of the shapes that the schema allows"
+
+// knownHere ends a fault about a member that no part of the schema has.
+func knownHere(schema *jsonschema.Schema, location []string) string {
+	if n := len(location); n > 0 {
+		return knownProperty(schema, location[:n-1], location[n-1])
+	}
+	return ""
+}
+
+// bound says which bound a value does not keep, and nothing of the value.
+func bound(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.MinLength:
+		return fmt.Sprintf("has %d characters: wants at least %d", k.Got, k.Want)
+	case *kind.MaxLength:
+		return fmt.Sprintf("has %d characters: wants at most %d", k.Got, k.Want)
+	case *kind.MinItems:
+		return fmt.Sprintf("has %d items: wants at least %d", k.Got, k.Want)
+	case *kind.MaxItems:
+		return fmt.Sprintf("has %d items: wants at most %d", k.Got, k.Want)
+	case *kind.MinProperties:
+		return fmt.Sprintf("has %d members: wants at least %d", k.Got, k.Want)
+	case *kind.MaxProperties:
+		return fmt.Sprintf("has %d members: wants at most %d", k.Got, k.Want)
+	case *kind.UniqueItems:
+		return fmt.Sprintf("has the same item at %d and %d: wants each once", k.Duplicates[0], k.Duplicates[1])
+	case *kind.Contains, *kind.MinContains:
+		return "has too few items of the kind that the schema wants in it"
+	case *kind.MaxContains:
+		return "has too many items of the kind that the schema bounds"
+	case *kind.Not:
+		return "is what the schema rules out"
+	case *kind.Enum, *kind.Const:
+		return k.LocalizedString(textmessage.NewPrinter(language.English)) // of the schema's values alone
+	}
+	return numberBound(k)
 }
 
 func numberBound(k jsonschema.ErrorKind) string {
@@ -149,7 +239,7 @@ func numberBound(k jsonschema.ErrorKind) string {
 	case *kind.MultipleOf:
 		return "must be a multiple of " + k.Want.RatString()
 	}
-	return "is out of bounds"
+	return "is not what the schema wants"
 }
 
 // alternatives lists what each branch of an anyOf or oneOf would have wanted.
