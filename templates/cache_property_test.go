@@ -19,6 +19,7 @@ type grammar struct {
 	html  bool
 	depth int
 	vars  int
+	plain bool // without {{cached}}
 }
 
 func (g *grammar) one(name string, of ...string) string { return rapid.SampledFrom(of).Draw(g.t, name) }
@@ -56,6 +57,9 @@ func (g *grammar) node() string {
 	kinds := 4
 	if g.depth < 4 {
 		kinds = 13
+	}
+	if g.plain && kinds == 13 {
+		kinds = 12
 	}
 	open, end := g.trims()
 	switch rapid.IntRange(0, kinds-1).Draw(g.t, "kind") {
@@ -221,7 +225,7 @@ func TestWhatComesFromTheCacheIsWhatComesWithoutIt(t *testing.T) {
 // when it calls them.
 func TestPartialsInTheirPlacesWriteWhatTheirCallsWrite(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := grammar{t: t}
+		g := grammar{t: t, plain: true}
 		html, text := g.part(true), g.part(false)
 		c, err := propertyCatalogue(html, text)
 		if err != nil {

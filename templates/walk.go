@@ -170,6 +170,10 @@ func writesJSON(p *parse.PipeNode) bool {
 
 // branch walks if and with, and what they say of the values they test.
 func (w *walker) branch(s scope, n *parse.BranchNode) {
+	if isCached(n.Pipe) {
+		w.cachedBlock(s, n)
+		return
+	}
 	value := w.pipe(&s, n.Pipe, tested())
 	then := s.guarded(w.truths(s, n.Pipe))
 	if n.NodeType == parse.NodeWith {
@@ -327,6 +331,8 @@ func (w *walker) checkCall(s scope, f *parse.IdentifierNode, args []parse.Node) 
 		return
 	}
 	switch f.Ident {
+	case cachedCall:
+		w.faults.add(w.at(f), `cached opens a block: {{cached "hero" .data.campaign}}…{{end}}`)
 	case "t":
 		w.usesMessages = true
 		w.translated = w.translated || w.tree.ParseName == w.part.file
