@@ -99,7 +99,7 @@ const (
 // Result is a provider's answer, classified.
 type Result struct {
 	Verdict    Verdict
-	Scope      Scope         // of Throttled
+	Scope      Scope         // of Throttled; of Retry with a RetryAfter ScopeHost when that is for the whole host
 	RetryAfter time.Duration // what the provider asked for; 0 when it did not
 	ProviderID string        // the provider's own id of the message
 	Code       string        // the provider's own word: "BadDeviceToken", "4.2.2", "429"

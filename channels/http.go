@@ -71,6 +71,17 @@ func (r Result) Unreached() bool {
 	return false
 }
 
+// Overloaded reports whether a result says that its provider has too much to do:
+// it asks for less, or is unavailable (502, 503, 504), whatever its own words
+// for that are. One address that gets too much does not make it so.
+func (r Result) Overloaded() bool {
+	switch r.Code {
+	case "502", "503", "504", "ServiceUnavailable", "UNAVAILABLE":
+		return true
+	}
+	return r.Verdict == Throttled && r.Scope != ScopeDevice && !r.Unsent
+}
+
 // BrokenOff reports whether a result says nothing of its destination, since the
 // send was canceled.
 func (r Result) BrokenOff() bool { return r.Code == "canceled" }

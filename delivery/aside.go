@@ -39,8 +39,10 @@ const (
 	// neighbours is how many other lines are looked at when a place has come
 	// free.
 	neighbours = 4
-	// tendEvery is how often lines are looked at that nothing moves.
-	tendEvery = 100 * time.Millisecond
+	// tendEvery is how often lines are looked at that nothing moves, and
+	// hastenEvery how often those are that the clock moves: what waits there goes
+	// at a rate, or at the end of a pause.
+	tendEvery, hastenEvery = 100 * time.Millisecond, 5 * time.Millisecond
 )
 
 // asideLine is what waits for one destination, by lane and turn: the lanes and
@@ -89,7 +91,7 @@ func (a *aside) admit(t *task, free int) may {
 		t.placed = true
 		a.reserved++
 		return goes
-	case entry == throttle.Full && a.join(t, line):
+	case entry != throttle.Down && a.join(t, line):
 		return wentAway
 	case a.places.WorthWaiting(t.at, free), len(a.putOff) >= putOffMost:
 		return stays
@@ -103,9 +105,12 @@ func (a *aside) join(t *task, line *asideLine) bool {
 	if a.waiting >= a.most {
 		return false
 	}
-	if line == nil {
+	switch {
+	case a.places.LineRoom(t.at) == 0:
+		return false
+	case line == nil:
 		line = a.open(t.at)
-	} else if line.n >= a.room(line) {
+	case line.n >= a.room(line):
 		return false
 	}
 	line.push(t)
@@ -126,6 +131,9 @@ func (a *aside) resume(line *asideLine, free int) (out []*task) {
 	for line.n > 0 {
 		switch a.places.Enter(line.at, max(free, 1)) {
 		case throttle.Full:
+			return out
+		case throttle.Paused:
+			a.trim(line, a.room(line))
 			return out
 		case throttle.Down:
 			a.trim(line, 0)
@@ -190,6 +198,26 @@ func (a *aside) tend(free int) []*task {
 		a.trim(a.ring[i], a.room(a.ring[i]))
 	}
 	return a.resumeOthers(len(a.ring), free)
+}
+
+// hasten returns what may go on because time has passed.
+func (a *aside) hasten(free int) (out []*task) {
+	for i := len(a.ring) - 1; i >= 0; i-- {
+		if a.ring[i].at.Restless() {
+			out = append(out, a.resume(a.ring[i], free-len(out))...)
+		}
+	}
+	return out
+}
+
+// restless reports whether the clock moves any line.
+func (a *aside) restless() bool {
+	for _, line := range a.ring {
+		if line.at.Restless() {
+			return true
+		}
+	}
+	return false
 }
 
 // abandon lets go of a task that will not be sent from here.
@@ -315,8 +343,11 @@ func (s *sender) divide() {
 	}
 	s.destinations = many
 	n := s.Slots.Limit()
-	s.lanes.divide(throttle.NewDestinations(throttle.DestinationRules{
-		Slots: n - min(max(s.CriticalSlots, 0), n-1), Places: many.Places, Now: time.Now, Jitter: s.p.Jitter}))
+	rules := throttle.DestinationRules{Slots: n - min(max(s.CriticalSlots, 0), n-1), Places: many.Places, Now: time.Now, Jitter: s.p.Jitter}
+	if s.Board != nil {
+		rules.Told = s.Board.Tell
+	}
+	s.lanes.divide(throttle.NewDestinations(rules))
 }
 
 // destination is where a delivery is sent to; empty when that is all the same.
@@ -343,9 +374,21 @@ func (s *sender) tasksOf(leases []*queue.Lease) []*task {
 	return tasks
 }
 
-// tendLoop keeps the lines as long as they may be, until the lanes close.
+// tendLoop keeps the lines as long as they may be, and moving, until the lanes
+// close.
 func (s *sender) tendLoop(ctx context.Context) {
-	for sleep(ctx, tendEvery) && s.lanes.tend() {
+	var tended time.Time
+	for every := tendEvery; sleep(ctx, every); {
+		if now := time.Now(); now.Sub(tended) >= tendEvery {
+			tended = now
+			if !s.lanes.tend() {
+				return
+			}
+			s.Slots.Borne(s.lanes.borne())
+		}
+		if every = tendEvery; s.lanes.hasten() {
+			every = hastenEvery
+		}
 	}
 }
 
@@ -363,19 +406,11 @@ func (s *sender) putOffLoop() {
 	}
 }
 
-var (
-	errBusy = errors.New("its host has as many requests in flight as it may have, and more are waiting")
-	errDown = errors.New("its host could not be reached lately, and is left alone for a while")
-)
-
 // putOff says what is to be committed for a delivery whose destination has no
 // place for it now. It costs no attempt.
 func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
-	result := channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: "host_busy", Err: errBusy}
-	if o.down {
-		result.Code, result.Err = "host_down", errDown
-	}
-	s.p.metrics.throttled.WithLabelValues("address", "defer").Inc()
+	result := channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: o.code, Err: errors.New(o.words)}
+	s.p.metrics.throttled.WithLabelValues("host", "defer").Inc()
 	d, now := t.known(), s.p.Now()
 	settled := s.beforeSend(t.lease, d, now)
 	if settled == nil {
@@ -409,6 +444,8 @@ func came(r channels.Result) throttle.Contact {
 		return throttle.Unclear
 	case r.Unreached():
 		return throttle.Silent
+	case r.Overloaded():
+		return throttle.Refusing
 	}
 	return throttle.Answered
 }

@@ -146,7 +146,7 @@ func TestAHostThatGoesDownHasItsLinePutOff(t *testing.T) {
 			t.Fatal("nothing was put off")
 		}
 		for _, w := range waits {
-			if !w.down || w.wait < 5*time.Second {
+			if w.code != "host_down" || w.wait < 5*time.Second {
 				t.Errorf("put off for %+v, want until the probe", w)
 			}
 		}

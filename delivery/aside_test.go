@@ -70,7 +70,7 @@ func TestAHostThatHangsHoldsUpNoOther(t *testing.T) {
 		if n := g.holding(); n != 2 {
 			t.Errorf("the host that hangs holds %d of 8 slots, want its two places", n)
 		}
-		if r.metric("carillon_throttled_total", "scope", "address") == 0 {
+		if r.metric("carillon_throttled_total", "scope", "host") == 0 {
 			t.Error("nothing was put off of what waits for the host that hangs")
 		}
 		close(g.let)

@@ -39,6 +39,7 @@ func (s *sender) judge(o outcome, r channels.Result, probe bool) {
 		s.taken()
 	default:
 		s.Slots.Doubt()
+		s.tellCredential(s.Slots.Rests())
 	}
 }
 
@@ -48,6 +49,7 @@ func (s *sender) refused(o outcome, r channels.Result) {
 	if s.credential.why = join(r.Code, words(r.Err)); s.credential.why == "" {
 		s.credential.why = "it does not say why"
 	}
+	s.tellCredential(until.Sub(s.p.Now()))
 	if !first {
 		return
 	}
@@ -63,6 +65,7 @@ func (s *sender) taken() {
 		return
 	}
 	s.credential.why = ""
+	s.tellCredential(0)
 	s.p.Log.Info("the provider takes our credential again; the channel goes on", "channel", s.channel,
 		"refused_for", s.p.Now().Sub(s.credential.since).Round(time.Second))
 }

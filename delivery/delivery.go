@@ -7,6 +7,7 @@
 //	direct.go   events that are one delivery → their channel's sender
 //	lanes.go    what waits for a slot, and whose turn it is
 //	aside.go    what waits for a place at its destination
+//	asked.go    what a provider asks for: whom that stops, and that the others hear of it
 //	send.go     one delivery: render, permit, send
 //	credential.go what an answer says of our standing with a provider
 //	cancel.go   what was canceled ends, wherever it waits
@@ -72,6 +73,9 @@ type Channel struct {
 	CriticalSlots int
 	Pace          *throttle.Pace
 	Retry         config.Retry
+	// Board is where this consumer and the others of the channel tell each
+	// other what its provider asked for; nil: each goes by what it was told.
+	Board *throttle.Board
 }
 
 // Options are what a Pipeline is made of. Every field is needed but where it

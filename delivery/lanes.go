@@ -422,18 +422,18 @@ func (l *lanes) awaitPutOff() (tasks []*task, waits []putOff) {
 	}
 	tasks, l.aside.putOff = l.aside.putOff, nil
 	for _, t := range tasks {
-		waits = append(waits, putOff{l.aside.places.PutOff(t.at), t.at.IsDown()})
+		code, words := l.aside.places.Why(t.at)
+		waits = append(waits, putOff{l.aside.places.PutOff(t.at), code, words})
 		l.aside.abandon(t)
 	}
 	l.filled.Signal() // there is room for more
 	return tasks, waits
 }
 
-// putOff is for how long a delivery is, and whether because its destination is
-// down, or else because it is busy.
+// putOff is for how long a delivery is, and why.
 type putOff struct {
-	wait time.Duration
-	down bool
+	wait        time.Duration
+	code, words string
 }
 
 // done says that a task that was taken is worked.

@@ -56,8 +56,8 @@ func (m *metrics) registerSlots(r prometheus.Registerer, c Channel) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight", Help: "Sends in flight.", ConstLabels: labels},
 			func() float64 { return float64(c.Slots.InUse()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight_limit", Help: "The most sends in flight.", ConstLabels: labels},
-			func() float64 { return float64(c.Slots.Limit()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_inflight_limit", Help: "The most sends in flight that there may be now: what the provider, or its hosts that are called, are found to bear; 0 while the channel is paused.", ConstLabels: labels},
+			func() float64 { return float64(c.Slots.Present()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "carillon_channel_broken", ConstLabels: labels,
 			Help: "1 while the provider refuses our credential or set-up, and one message at a time is tried; 0 otherwise."},
 			func() float64 { return brokenGauge(c.Slots) }),

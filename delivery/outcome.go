@@ -33,6 +33,7 @@ type outcome struct {
 
 	pause      time.Time // until when to leave pauseScope alone, at least; zero: go on
 	pauseScope channels.Scope
+	asked      bool // the provider said for how long
 	broken     bool // the pause is for a fault of our own, and one message at a time ends it
 	gone       bool // the address is dead
 }
@@ -71,7 +72,7 @@ func decide(a attemptOf) outcome {
 		if wait <= 0 {
 			wait = throttledWait
 		}
-		o.pause, o.pauseScope = a.now.Add(wait), a.result.Scope
+		o.pause, o.pauseScope, o.asked = a.now.Add(wait), a.result.Scope, a.result.RetryAfter > 0
 		// What waits for the same moment must not arrive all at once.
 		return o.later(a, notice.StatusDeferred, wait+a.jitter(wait/10))
 	case channels.Broken:
@@ -82,6 +83,12 @@ func decide(a attemptOf) outcome {
 		if a.retry.OnUnknown == config.OnUnknownHold {
 			o.attempt++
 			return o.bury("unknown-outcome")
+		}
+	case channels.Retry:
+		// A host that is overloaded may say for how long it is to be left alone
+		// (RFC 9110 §10.2.3, of 503), which is not about this message.
+		if a.result.RetryAfter > 0 && a.result.Scope == channels.ScopeHost {
+			o.pause, o.pauseScope, o.asked = a.now.Add(a.result.RetryAfter), channels.ScopeHost, true
 		}
 	}
 	return o.retry(a)

@@ -30,6 +30,9 @@ func (p *Pipeline) Run(ctx context.Context) {
 	settle := newSettler(p)
 	p.finish = p.finisher(settleCtx, settle)
 
+	for _, s := range p.senders {
+		s.listenFirst(ctx)
+	}
 	var reading, working, settling, tending sync.WaitGroup
 	p.startReaders(ctx, planCtx, &reading)
 	for _, s := range p.senders {
@@ -38,6 +41,7 @@ func (p *Pipeline) Run(ctx context.Context) {
 		}
 		working.Go(s.putOffLoop)
 		tending.Go(func() { s.tendLoop(ctx) })
+		tending.Go(func() { s.listenLoop(settleCtx) })
 	}
 	for range settlers {
 		settling.Go(func() { settle.run(settleCtx) })

@@ -25,6 +25,8 @@ type sender struct {
 	p       *Pipeline
 	channel notice.Channel
 	lanes   *lanes
+	// shares is the consumer's side of Board.
+	shares *sharer
 	// destinations names those of a channel that has many; nil: it has one.
 	destinations channels.Divided
 	turn         sync.Mutex                // whoever holds it takes the next delivery
@@ -38,7 +40,11 @@ func newSender(p *Pipeline, c Channel) *sender {
 	// between two reads without leasing more than will be worked soon.
 	room := min(max(8*c.Slots.Limit(), 64), 1024)
 	s := &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
+	if p.Queue != nil {
+		s.lanes.weighTurns(p.Queue.Weights)
+	}
 	s.divide()
+	s.share()
 	return s
 }
 
@@ -136,6 +142,7 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	t.took, t.came = time.Since(began), came(result)
 	answered := s.p.Now()
 	s.p.metrics.send.WithLabelValues(string(s.channel)).Observe(answered.Sub(now).Seconds())
+	s.Slots.Answered(t.took, t.came)
 	settled := s.follow(l, d, result, probe)
 	if note != "" {
 		settled.Entry.Detail = join(note, settled.Entry.Detail)
@@ -174,14 +181,7 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 	if end, quiet := s.quiet(d, now); quiet {
 		return s.keepQuiet(l, d, now, end)
 	}
-	until, paused := s.addressPaused(d.Address, now)
-	if !paused {
-		return nil
-	}
-	s.p.metrics.throttled.WithLabelValues("address", "defer").Inc()
-	until = until.Add(s.p.Jitter(until.Sub(now) / 10))
-	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: until, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
-		Code: "paused", Detail: "its provider asked for less on this address", Until: until}}
+	return s.waitForAddress(l, d, now)
 }
 
 // quiet reports whether a time is in quiet hours that a delivery keeps, and when
@@ -205,20 +205,6 @@ func (s *sender) keepQuiet(l *queue.Lease, d *notice.Delivery, now, end time.Tim
 	s.p.metrics.throttled.WithLabelValues("user", "defer").Inc()
 	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: end, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
 		Attempt: d.Attempt, Code: "quiet_hours", Detail: "the recipient's quiet hours", Until: end}}
-}
-
-// addressPaused reports whether the device or the host of an address is to be
-// left alone, and until when.
-func (s *sender) addressPaused(a notice.Address, now time.Time) (until time.Time, paused bool) {
-	if !s.Slots.PausesKeys() {
-		return time.Time{}, false
-	}
-	for _, scope := range [...]channels.Scope{channels.ScopeDevice, channels.ScopeHost} {
-		if end, stopped := s.Slots.PausedUntil(pauseKey(a, scope), now); stopped && end.After(until) {
-			until, paused = end, true
-		}
-	}
-	return until, paused
 }
 
 // afterLoss counts the attempts of the consumers that held the delivery before
@@ -282,7 +268,7 @@ func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message,
 	}
 	s.p.metrics.rendered(r)
 	m.Content = r.Content
-	return m, r.Fallback, nil
+	return m, join(r.Fallback, r.LocaleNote), nil
 }
 
 // follow turns an answer into a settlement, and acts on what it says of the
@@ -297,7 +283,7 @@ func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result, p
 	}
 	s.judge(o, r, probe)
 	if !o.pause.IsZero() && !o.broken {
-		s.pause(d, o)
+		s.pause(d, o, now)
 	}
 	if r.Verdict == channels.Sent {
 		s.p.metrics.age.WithLabelValues(string(s.channel), string(d.Lane)).Observe(now.Sub(d.AcceptedAt).Seconds())
@@ -313,17 +299,6 @@ func (s *sender) follow(l *queue.Lease, d *notice.Delivery, r channels.Result, p
 		}
 	}
 	return settled
-}
-
-func (s *sender) pause(d *notice.Delivery, o outcome) {
-	switch o.pauseScope {
-	case channels.ScopeChannel:
-		s.p.metrics.throttled.WithLabelValues("channel", "pause").Inc()
-		s.Slots.Pause(o.pause)
-	case channels.ScopeHost, channels.ScopeDevice:
-		s.p.metrics.throttled.WithLabelValues("address", "pause").Inc()
-		s.Slots.PauseKey(pauseKey(d.Address, o.pauseScope), o.pause)
-	}
 }
 
 // forget removes an address that its provider called dead, so that the next
@@ -364,14 +339,6 @@ func (s *sender) buried(l *queue.Lease, d *notice.Delivery, now time.Time, reaso
 func (s *sender) unreadable(l *queue.Lease, err error) *queue.Settlement {
 	s.p.Log.Error("a delivery on the queue cannot be read", "channel", s.channel, "error", err)
 	return &queue.Settlement{Kind: queue.Unreadable, Lease: l, Entry: queue.Entry{At: s.p.Now(), Detail: err.Error()}, Reason: "malformed"}
-}
-
-// pauseKey names a scope of an address for throttle.Slots.
-func pauseKey(a notice.Address, scope channels.Scope) string {
-	if scope == channels.ScopeDevice {
-		return "device:" + a.To
-	}
-	return "host:" + hostOf(a)
 }
 
 // hostOf is who answers for an address: the endpoint's host, the mailbox's

@@ -104,7 +104,7 @@ func TestAThrottledHostHoldsUpNoOtherHost(t *testing.T) {
 				t.Errorf("ended as %+v, want it delivered with the first attempt", r)
 			}
 		}
-		if got := consumer.metric("carillon_throttled_total", "scope", "address", "action", "pause"); got != 1 {
+		if got := consumer.metric("carillon_throttled_total", "scope", "host", "action", "pause"); got != 1 {
 			t.Errorf("counted %v pauses, want 1", got)
 		}
 	})

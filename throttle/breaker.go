@@ -20,7 +20,8 @@ type Contact uint8
 // The contacts.
 const (
 	Unclear  Contact = iota // nothing: it was broken off
-	Answered                // it is up, whatever it said
+	Answered                // it is up, and took what it was sent, or did not
+	Refusing                // it is up, and says that it has too much to do
 	Silent                  // it could not be reached, or did not answer in time
 )
 
@@ -30,6 +31,8 @@ type breaker struct {
 	probing  bool
 	down     time.Duration // how long it is left alone; 0: it is not
 	until    time.Time     // when the next probe may go
+	asked    bool          // for the right to probe
+	granted  bool          // that right
 }
 
 // closedAt reports whether nobody may call now.
@@ -45,8 +48,8 @@ func (b *breaker) enter() { b.probing = b.down > 0 }
 func (b *breaker) learn(came Contact, now time.Time) (back bool) {
 	switch came {
 	case Unclear:
-		b.probing = false
-	case Answered:
+		b.probing, b.granted = false, false
+	case Answered, Refusing:
 		back = b.down > 0
 		*b = breaker{}
 	case Silent:
@@ -59,7 +62,7 @@ func (b *breaker) fail(now time.Time) {
 	b.failures++
 	switch {
 	case b.probing:
-		b.down, b.probing = min(2*b.down, downMost), false
+		b.down, b.probing, b.granted = min(2*b.down, downMost), false, false
 		b.until = now.Add(b.down)
 	case b.down == 0 && b.failures >= downAfter:
 		b.down, b.until = downFirst, now.Add(downFirst)

@@ -29,6 +29,10 @@ type DestinationRules struct {
 	Places func(name string) int
 	Now    func() time.Time                       // the clock; time.Now outside tests
 	Jitter func(most time.Duration) time.Duration // uniform from 0
+	// Told is told what others are to know: that a destination is down, or no
+	// more, and that a probe is wanted, which Grant answers. Nil: there are no
+	// others, and each probe goes when its time has come.
+	Told func(Word)
 }
 
 // Destinations bound what one consumer has in flight to each of the hosts that
@@ -64,8 +68,12 @@ type Destination struct {
 	used    int     // places in use
 	pins    int     // who counts on its being remembered
 	answers answers // how it answers
+	limit   limit   // how many in flight it bears
+	learned learned // how many a second it takes
 	breaker
-	back time.Time // when what was put off last comes back
+	paused  time.Time // until when it asked to be left alone
+	because string    // in whose words
+	back    time.Time // when what was put off last comes back
 }
 
 // NewDestinations makes Destinations that know nothing of anybody.
@@ -79,8 +87,9 @@ type Entry uint8
 
 // The entries.
 const (
-	Full    Entry = iota // its places are taken: one comes free when an answer comes
+	Full    Entry = iota // its places are taken, or it is not time yet: one comes free when an answer comes, or in a moment
 	Down                 // it is left alone, since it did not answer
+	Paused               // it is left alone, since it asked for that
 	Entered              // it has a place, and Leave or Withdraw is owed
 )
 
@@ -89,12 +98,15 @@ const (
 // taken.
 func (d *Destinations) Enter(at *Destination, free int) Entry {
 	now := d.rules.Now()
-	if at.closedAt(now) {
+	switch {
+	case now.Before(at.paused):
+		return Paused
+	case at.closedAt(now):
 		return Down
-	}
-	if at.used >= d.allowed(at, free, now) {
+	case at.used >= d.allowed(at, free, now), !d.hasProbe(at), !at.inPace(now):
 		return Full
 	}
+	at.learned.called(now)
 	at.enter()
 	if at.used == 0 {
 		at.answers.progress = now
@@ -114,19 +126,22 @@ func (d *Destinations) allowed(at *Destination, free int, now time.Time) int {
 		most = d.share
 	}
 	d.judge(at, now)
+	if at.down == 0 {
+		most = min(most, at.limit.value())
+	}
 	switch {
 	case at.down > 0:
 		return at.used + 1 // the probe
 	case at.answers.slow:
 		left := d.rules.Slots - d.rules.Slots/4 - d.slow
 		if d.isAlone(at, now) && at.places == 0 {
-			return at.used + left
+			return min(at.used+left, at.limit.value())
 		}
 		return min(most, left)
 	case !at.answers.known:
 		return min(most, (free-d.rules.Slots/8+1)/2)
 	case d.isAlone(at, now) && at.places == 0:
-		return d.rules.Slots
+		return min(d.rules.Slots, at.limit.value())
 	}
 	return min(most, 2*free)
 }
@@ -134,13 +149,13 @@ func (d *Destinations) allowed(at *Destination, free int, now time.Time) int {
 // Leave gives a place back, with how long the answer took and what came.
 func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) {
 	now := d.rules.Now()
+	at.note(took, came, now)
 	d.giveBack(at)
-	if came != Unclear {
-		at.answers.note(took, now)
-	}
+	wasDown := at.down
 	if at.learn(came, now) {
 		at.back = time.Time{} // it is back: what is known of its delays is of the past
 	}
+	d.tellDown(at, wasDown, now)
 	d.judge(at, now)
 	d.forgetIfBlank(at)
 }
@@ -148,7 +163,10 @@ func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) 
 // Withdraw gives a place back that was not used.
 func (d *Destinations) Withdraw(at *Destination) {
 	d.giveBack(at)
-	at.probing = false
+	was := at.probing
+	if at.probing, at.granted = false, false; was {
+		d.tellDown(at, at.down, d.rules.Now())
+	}
 	d.forgetIfBlank(at)
 }
 
@@ -199,7 +217,7 @@ func (d *Destinations) Pin(name string) *Destination {
 			d.forgetAny()
 		}
 		name = strings.Clone(name) // which may be a part of a whole payload
-		at = &Destination{name: name}
+		at = &Destination{name: name, limit: newLimit(d.rules.Slots)}
 		if d.rules.Places != nil {
 			at.places = d.rules.Places(name)
 		}
@@ -217,7 +235,7 @@ func (d *Destinations) Unpin(at *Destination) {
 
 // forgetIfBlank keeps the memory small while there is nothing to remember.
 func (d *Destinations) forgetIfBlank(at *Destination) {
-	if len(d.byName) > mostDestinations/4 && at.idle() && at.failures == 0 && !at.answers.slow && at.back.IsZero() {
+	if len(d.byName) > mostDestinations/4 && at.idle() && at.failures == 0 && !at.answers.slow && at.back.IsZero() && at.paused.IsZero() && at.learned.pace == nil && !at.limit.settled {
 		d.forget(at)
 	}
 }

@@ -59,6 +59,7 @@ func (r *room) proven(name string, took time.Duration) {
 		}
 		r.Leave(at, took, Answered)
 	}
+	at.limit.now = at.limit.bound // as it is once many were in flight
 }
 
 // silent makes a destination fail n times in a row.

@@ -83,3 +83,29 @@ func (s *Slots) Broken() bool {
 	defer s.mu.Unlock()
 	return s.fault.rest > 0
 }
+
+// Hear takes another consumer's word that the provider refuses our credential,
+// and for how long the channel rests; 0: that it takes it again. It reports
+// whether that was news.
+func (s *Slots) Hear(rest time.Duration) (news bool) {
+	if rest <= 0 {
+		return s.Mend()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news = s.fault.rest == 0
+	s.fault.rest = max(s.fault.rest, min(rest, faultMost))
+	s.fault.until = later(s.fault.until, s.now().Add(rest))
+	return news
+}
+
+// Rests is how long a channel rests whose credential is refused; 0 or less: not
+// at all.
+func (s *Slots) Rests() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault.rest == 0 {
+		return 0
+	}
+	return s.fault.until.Sub(s.now())
+}

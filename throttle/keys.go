@@ -3,6 +3,8 @@ package throttle
 import (
 	"strconv"
 	"strings"
+
+	"github.com/carillonhq/carillon/notice"
 )
 
 // Every key of this room is made here. The part in braces is the Redis Cluster
@@ -10,6 +12,12 @@ import (
 //
 //	{namespace:partition}:k:<tenant>:<user>          string: a user's places under every cap, see places.lua
 //	{namespace:rate:<key>}                           string: a rate that all consumers share, see share.lua
+//	{namespace:channel}:pauses                       ZSET of what of a channel is paused or down → ms at which that ends, by Redis's clock
+//	{namespace:channel}:pauses:turns                 ZSET of the same → µs at which something was said of it last
+//	{namespace:channel}:pauses:words                 HASH of the same → in whose words
+//	{namespace:channel}:probe:<what>                 string: the consumer that is finding out whether it is over
+//	{namespace:channel}:seen                         ZSET of consumers that had work on a channel → ms at which they said so
+//	{namespace:channel}:seen:<consumer>              string: how one of them stands, JSON
 //	{namespace:issued}:<team>/<key>                  string: when a provider token was issued, unix seconds
 
 // Partitioner tells which partition holds what belongs to a user. The same
@@ -25,6 +33,20 @@ func (k keys) caps(partition int, tenant, user string) string {
 
 // rate is the key of a shared rate's state.
 func (k keys) rate(key string) string { return "{" + k.namespace + ":rate:" + key + "}" }
+
+// boardKeys are those of a channel's Board.
+type boardKeys struct{ tag, ends, turns, because, seen string }
+
+func (k keys) board(c notice.Channel) boardKeys {
+	tag := "{" + k.namespace + ":" + string(c) + "}:"
+	return boardKeys{tag, tag + "pauses", tag + "pauses:turns", tag + "pauses:words", tag + "seen"}
+}
+
+// words are the keys that say.lua and listen.lua take.
+func (k boardKeys) words() []string { return []string{k.ends, k.turns, k.because} }
+
+func (k boardKeys) probe(what string) string      { return k.tag + "probe:" + what }
+func (k boardKeys) report(consumer string) string { return k.seen + ":" + consumer }
 
 // issued is the key of the moment at which a signing key's token was issued.
 func (k keys) issued(key string) string { return "{" + k.namespace + ":issued}:" + key }

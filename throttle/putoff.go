@@ -26,6 +26,9 @@ const (
 	// worth waiting for with others behind; brieflyFull while hardly any slot is
 	// free, when they could not go either.
 	briefly, brieflyFull = time.Millisecond, 10 * time.Millisecond
+	// supply is how many come back for one that a destination takes which is held
+	// to a rate, so that its line never runs dry.
+	supply = 1.25
 	// lineTime is how much of a destination's work, in time, is worth keeping
 	// at hand.
 	lineTime = 2 * time.Second
@@ -40,7 +43,10 @@ func (d *Destinations) PutOff(at *Destination) time.Duration {
 	if silent := at.silence(now); silent > at.answers.average {
 		most = min(max(hiccup, 10*silent), most)
 	}
-	if at.down > 0 {
+	switch {
+	case now.Before(at.paused):
+		first = at.paused
+	case at.down > 0:
 		first, spacing, most = later(at.until, now.Add(probeWait)), downSpacing, min(downSpread*at.down, putOffMost)
 	}
 	at.back = later(at.back, first)
@@ -56,6 +62,13 @@ func (d *Destinations) PutOff(at *Destination) time.Duration {
 // interval is the time between two places that come free at a destination, as
 // far as is known.
 func (d *Destinations) interval(at *Destination, now time.Time) time.Duration {
+	perSecond := at.learned.rate()
+	if now.Before(at.paused) {
+		perSecond = max(float64(at.learned.lately), perSecond, 1)
+	}
+	if perSecond > 0 {
+		return time.Duration(float64(time.Second) / (supply * perSecond))
+	}
 	return max(at.answers.average, at.silence(now)) / time.Duration(max(at.used, 1))
 }
 
@@ -69,8 +82,15 @@ func (at *Destination) silence(now time.Time) time.Duration {
 }
 
 // LineRoom is how many that wait for a place at a destination are worth keeping
-// at hand, as far as is known: what it takes in two seconds, and two at least.
+// at hand, as far as is known: what it takes in two seconds, and two at least;
+// of one that is down the probe, and nothing of one that is paused for longer.
 func (d *Destinations) LineRoom(at *Destination) int {
+	switch now := d.rules.Now(); {
+	case at.paused.Sub(now) > lineTime:
+		return 0
+	case at.down > 0:
+		return 1
+	}
 	return int(max(lineTime/max(d.interval(at, d.rules.Now()), time.Microsecond), 2))
 }
 
@@ -79,7 +99,7 @@ func (d *Destinations) LineRoom(at *Destination) int {
 func (d *Destinations) WorthWaiting(at *Destination, free int) bool {
 	now := d.rules.Now()
 	switch {
-	case at.down > 0 || at.used == 0:
+	case at.used == 0, at.Restless():
 		return false
 	case !at.answers.known:
 		return now.Sub(at.answers.progress) < freshFor
@@ -88,9 +108,6 @@ func (d *Destinations) WorthWaiting(at *Destination, free int) bool {
 	}
 	return d.interval(at, now) <= brieflyFull
 }
-
-// IsDown reports whether a destination is left alone.
-func (at *Destination) IsDown() bool { return at.down > 0 }
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

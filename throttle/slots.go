@@ -15,12 +15,16 @@ type Slots struct {
 	limit int
 	now   func() time.Time
 
-	mu      sync.Mutex
-	used    int
-	until   time.Time // the channel's pause
-	fault   fault
-	changed chan struct{} // closed when a slot is free again, or the pause moves
-	keys    pauses
+	mu       sync.Mutex
+	used     int
+	adaptive *limit    // nil: every slot may be had
+	borne    int       // what the channel's destinations bear together; 0: not known
+	until    time.Time // the channel's pause
+	because  string    // in whose words
+	claim    func(context.Context) bool
+	fault    fault
+	changed  chan struct{} // closed when a slot is free again, or the pause moves
+	keys     pauses
 }
 
 // NewSlots makes n slots (at least one), none in use. now is the clock by which
@@ -29,8 +33,57 @@ func NewSlots(n int, now func() time.Time) *Slots {
 	return &Slots{limit: max(n, 1), now: now, changed: make(chan struct{}), keys: newPauses(maxPauses)}
 }
 
-// Limit is how many slots there are.
+// Limit is how many slots there are: the most that are ever in flight.
 func (s *Slots) Limit() int { return s.limit }
+
+// Adapt has fewer in flight than there are slots while the provider's answers,
+// which Answered is told, say that it can bear no more. It is for a channel with
+// one provider: where there are many destinations, each has a limit of its own.
+func (s *Slots) Adapt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	adaptive := newLimit(s.limit)
+	s.adaptive = &adaptive
+}
+
+// Answered takes an answer of the provider's in: how long it took, and what
+// came. It is to be said before the slot is released.
+func (s *Slots) Answered(took time.Duration, came Contact) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.adaptive == nil || came == Unclear {
+		return
+	}
+	before, says := s.adaptive.value(), fine
+	if came != Answered {
+		says = refused
+	}
+	if s.adaptive.note(says, took, s.used, s.now()); s.adaptive.value() > before {
+		s.wake()
+	}
+}
+
+// Borne says how many its destinations bear all together, which Present shows.
+// Nobody is held to it.
+func (s *Slots) Borne(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.borne = n
+}
+
+// Present is how many may be in flight now: one while the credential is
+// refused, none while the channel is paused.
+func (s *Slots) Present() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rests() > 0 {
+		return 0
+	}
+	if n := s.width(); s.borne == 0 || n < s.borne {
+		return n
+	}
+	return s.borne
+}
 
 // InUse is how many of them are taken.
 func (s *Slots) InUse() int {
@@ -49,7 +102,11 @@ func (s *Slots) Acquire(ctx context.Context, most int) (int, error) {
 		}
 		got, wait, changed := s.take(most)
 		if got > 0 {
-			return got, nil
+			if s.mayProbe(ctx) {
+				return got, nil
+			}
+			s.Release(got)
+			wait, changed = claimAgain, s.changes()
 		}
 		if err := await(ctx, wait, changed); err != nil {
 			return 0, err
@@ -84,6 +141,9 @@ func (s *Slots) width() int {
 	if s.fault.rest > 0 {
 		return 1
 	}
+	if s.adaptive != nil {
+		return s.adaptive.value()
+	}
 	return s.limit
 }
 
@@ -93,6 +153,32 @@ func (s *Slots) MayBegin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rests() <= 0 && s.used <= s.width()
+}
+
+// claimAgain is after what time a consumer that may not probe looks again.
+const claimAgain = 250 * time.Millisecond
+
+// Claim has whoever is about to find out whether the credential is mended ask
+// first: of all consumers one at a time does.
+func (s *Slots) Claim(first func(context.Context) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claim = first
+}
+
+// mayProbe reports whether the slot that was taken may be used, if it is for a
+// probe.
+func (s *Slots) mayProbe(ctx context.Context) bool {
+	s.mu.Lock()
+	claim, broken := s.claim, s.fault.rest > 0
+	s.mu.Unlock()
+	return claim == nil || !broken || claim(ctx)
+}
+
+func (s *Slots) changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 func await(ctx context.Context, wait time.Duration, changed <-chan struct{}) error {
@@ -127,11 +213,14 @@ func (s *Slots) wake() {
 
 // Pause stops the channel: Acquire waits until then. Of two pauses the later
 // end holds. What is in flight goes on.
-func (s *Slots) Pause(until time.Time) {
+func (s *Slots) Pause(until time.Time) { s.PauseFor(until, "") }
+
+// PauseFor is Pause, in the words of whoever asked for it.
+func (s *Slots) PauseFor(until time.Time, because string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if until.After(s.until) {
-		s.until = until
+		s.until, s.because = until, because
 		s.wake()
 	}
 }

@@ -69,6 +69,10 @@ func answers() []channelstest.Answer {
 		r.RetryAfter = d
 		return r
 	}
+	ofHost := func(r channels.Result) channels.Result {
+		r.Scope = channels.ScopeHost
+		return r
+	}
 	throttled := channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, Code: "429"}
 	in := func(v string) http.Header { return http.Header{"Retry-After": {v}} }
 	date := func(d time.Duration) http.Header { return in(time.Now().Add(d).UTC().Format(http.TimeFormat)) }
@@ -90,9 +94,9 @@ func answers() []channelstest.Answer {
 		{Name: "429 with a date in the past has no wait", Status: 429, Header: date(-time.Hour), Want: throttled},
 		{Name: "429 with an unreadable wait has none", Status: 429, Header: in("soon"), Want: throttled},
 		{Name: "500 is tried again", Status: 500, Want: retry("500")},
-		{Name: "502 is tried again", Status: 502, Want: retry("502")},
-		{Name: "503 with seconds keeps them", Status: 503, Header: in("120"), Want: after(retry("503"), 2*time.Minute)},
-		{Name: "504 is tried again", Status: 504, Want: retry("504")},
+		{Name: "502 is tried again", Status: 502, Want: ofHost(retry("502"))},
+		{Name: "503 with seconds keeps them", Status: 503, Header: in("120"), Want: ofHost(after(retry("503"), 2*time.Minute))},
+		{Name: "504 is tried again", Status: 504, Want: ofHost(retry("504"))},
 		{Name: "a status beyond the known ones is tried again", Status: 799, Want: retry("799")},
 	}
 }

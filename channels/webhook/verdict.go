@@ -43,7 +43,7 @@ var rules = [...]rule{
 	// §15.6.4: 503 may carry Retry-After. They cost an attempt all the same,
 	// since an endpoint that is down for good answers so for ever; its
 	// Retry-After is kept.
-	{502, 504, channels.Retry, 0, "the endpoint is unavailable"},
+	{502, 504, channels.Retry, channels.ScopeHost, "the endpoint is unavailable"},
 	{500, 599, channels.Retry, 0, "the endpoint failed"},
 }
 

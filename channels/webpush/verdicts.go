@@ -56,7 +56,7 @@ func table() []row {
 		{http.StatusTooManyRequests, channels.Throttled, channels.ScopeDevice, "too many messages to one subscription", rfc + " §8.4"},
 		{http.StatusInternalServerError, channels.Retry, 0, "the service failed", mozilla},
 		{http.StatusBadGateway, channels.Retry, 0, "the service failed", common},
-		{http.StatusServiceUnavailable, channels.Retry, 0, "the service is unavailable", mozilla},
+		{http.StatusServiceUnavailable, channels.Retry, channels.ScopeHost, "the service is unavailable", mozilla},
 		{http.StatusGatewayTimeout, channels.Retry, 0, "the service took too long", common},
 	}
 }

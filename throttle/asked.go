@@ -1,0 +1,175 @@
+package throttle
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Pause leaves a destination alone until a moment, because it asked for that in
+// these words. Of two pauses the later end holds. What it was sent in the last
+// second before is learned from: it goes on at a little less.
+func (d *Destinations) Pause(name string, until time.Time, because string) {
+	now := d.rules.Now()
+	if !until.After(now) {
+		return
+	}
+	at := d.Pin(name)
+	defer d.Unpin(at)
+	at.learned.refuse(now)
+	if until.After(at.paused) {
+		at.paused, at.because = until, strings.Clone(because)
+	}
+}
+
+// note takes an answer in.
+func (at *Destination) note(took time.Duration, came Contact, now time.Time) {
+	switch came {
+	case Unclear:
+		return
+	case Answered:
+		at.limit.note(fine, took, at.used, now)
+		at.learned.took(now)
+	case Refusing, Silent:
+		at.limit.note(refused, took, at.used, now)
+	}
+	at.answers.note(took, now)
+}
+
+// inPace reports whether the learned rate leaves room for one more now, and
+// takes it.
+func (at *Destination) inPace(now time.Time) bool {
+	if !at.paused.IsZero() { // and it is over
+		at.paused, at.because = time.Time{}, ""
+		at.learned.resume(now)
+	}
+	return at.learned.may(now)
+}
+
+// Restless reports whether a destination's next place comes by the clock and
+// not by an answer: it is paused, or held to a rate.
+func (at *Destination) Restless() bool {
+	return !at.paused.IsZero() || at.learned.pace != nil || at.down > 0
+}
+
+// PausedFor says in whose words a destination is paused now, and until when.
+func (d *Destinations) PausedFor(at *Destination) (because string, until time.Time, paused bool) {
+	return at.because, at.paused, d.rules.Now().Before(at.paused)
+}
+
+// hasProbe reports whether a call may go, if it were a probe: only one of all
+// consumers makes it. Whoever has not asked yet asks.
+func (d *Destinations) hasProbe(at *Destination) bool {
+	if at.down == 0 || at.granted || d.rules.Told == nil {
+		return true
+	}
+	if !at.asked {
+		at.asked = true
+		d.rules.Told(Word{Kind: ProbeWanted, Name: at.name})
+	}
+	return false
+}
+
+// Grant answers a Word that a probe is wanted. When another consumer makes it,
+// this one asks again after a while, unless it hears before what came of it.
+func (d *Destinations) Grant(name string, granted bool) {
+	at := d.byName[name]
+	if at == nil || at.down == 0 {
+		return
+	}
+	at.asked, at.granted = false, granted
+	if !granted {
+		at.until = d.rules.Now().Add(probeWait)
+	}
+}
+
+// tellDown tells the others when a destination goes down, stays so or is back.
+func (d *Destinations) tellDown(at *Destination, was time.Duration, now time.Time) {
+	if d.rules.Told == nil {
+		return
+	}
+	switch {
+	case at.down > was:
+		d.rules.Told(Word{Kind: HostDown, Name: at.name, For: at.until.Sub(now), Because: "it could not be reached or did not answer"})
+	case at.down == was && was > 0 && !at.probing && !at.until.After(now):
+		d.rules.Told(Word{Kind: ProbeOver, Name: at.name})
+	case at.down == 0 && was > 0:
+		d.rules.Told(Word{Kind: HostDown, Name: at.name})
+	}
+}
+
+// Hear takes another consumer's word that a destination is down for so long; 0:
+// that it is back.
+func (d *Destinations) Hear(name string, down time.Duration) {
+	now := d.rules.Now()
+	at := d.Pin(name)
+	defer d.Unpin(at)
+	if down <= 0 {
+		if at.down > 0 {
+			at.breaker, at.back = breaker{}, time.Time{}
+		}
+		return
+	}
+	if !at.probing {
+		at.down, at.until, at.granted = max(at.down, min(down, downMost), downFirst), now.Add(down), false
+	}
+}
+
+// Why says for the timeline why something that is to go to a destination has to
+// wait: a code, and words.
+func (d *Destinations) Why(at *Destination) (code, words string) {
+	_, host, _ := strings.Cut(at.name, "://")
+	switch now := d.rules.Now(); {
+	case now.Before(at.paused):
+		return "paused", "host " + host + " asked for less (" + at.because + ")"
+	case at.down > 0:
+		return "host_down", "its host could not be reached lately, and is left alone for a while"
+	case at.learned.pace != nil:
+		return "host_busy", fmt.Sprintf("host %s takes %.1f a second as far as is known, and more are waiting", host, at.learned.rate())
+	}
+	return "host_busy", "its host has as many requests in flight as it may have, and more are waiting"
+}
+
+// Borne is how many may be in flight to the destinations that were called
+// lately or are about to be, all together; 0 when there are none.
+func (d *Destinations) Borne() (n int) {
+	for _, at := range d.byName {
+		if at.used > 0 || at.pins > 0 {
+			n += at.limit.value()
+		}
+	}
+	return n
+}
+
+// Standing is what is known of one destination.
+type Standing struct {
+	Name     string
+	InFlight int
+	Limit    int     // the most that may be in flight
+	Rate     float64 // a second, as learned; 0: none was
+	Paused   int64   // for how many ms more; 0: it is not
+	Down     int64   // ms until the next probe; 0: it is up
+	Probing  bool
+	Average  int64 // of its answers, ms
+}
+
+// Notable lists at most so many destinations of which there is something to
+// say, in no order: they are paused, down, held to a rate, or narrowed.
+func (d *Destinations) Notable(most int) (out []Standing) {
+	now := d.rules.Now()
+	for _, at := range d.byName {
+		if len(out) == most {
+			break
+		}
+		if at.down == 0 && at.learned.pace == nil && !at.paused.After(now) && !at.limit.settled {
+			continue
+		}
+		s := Standing{Name: at.name, InFlight: at.used, Limit: at.limit.value(), Rate: at.learned.rate(), Paused: max(at.paused.Sub(now), 0).Milliseconds(),
+			Probing: at.probing, Average: at.answers.average.Milliseconds()}
+		if at.down > 0 {
+			s.Down = max(at.until.Sub(now), time.Millisecond).Milliseconds()
+		}
+		out = append(out, s)
+	}
+	return out
+}
