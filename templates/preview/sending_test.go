@@ -72,9 +72,9 @@ func TestOnlyThePageItselfCanSend(t *testing.T) {
 func TestATestThatCannotBeSentSaysWhy(t *testing.T) {
 	d := newDesk(t)
 	for body, want := range map[string]string{
-		strings.Replace(toMailbox, `"email"`, `"emial"`, 1):                                                        "did you mean email?",
-		strings.Replace(toMailbox, `A-9\"}`, `A-9\",\"oder\":1}`, 1):                                               "/data/oder",
-		`{"template":"order-shipped","data":"{\"order\":\"A\"}","destination":"webhook","to":" "}`:                 "Webhook URL: is empty",
+		strings.Replace(toMailbox, `"email"`, `"emial"`, 1):                                                      "did you mean email?",
+		strings.Replace(toMailbox, `A-9\"}`, `A-9\",\"oder\":1}`, 1):                                             "/data/oder",
+		`{"template":"order-shipped","data":"{\"order\":\"A\"}","destination":"webhook","to":" "}`:               "Webhook URL: is empty",
 		`{"template":"price-drop","data":"{\"product\":\"x\",\"price\":1.5,\"count\":1}","destination":"email"}`: "no parts for email",
 	} {
 		if _, answer := d.post(d.token, body); read[testView](t, answer).OK || !strings.Contains(answer, want) {

@@ -58,6 +58,8 @@ type server struct {
 	store *templates.Store
 	token string        // what a test must be asked for with, so that no other page can
 	tests *rate.Limiter // of tests sent
+
+	warnings warnings
 }
 
 // Handler serves the preview of a store's catalogue. It works under any
@@ -82,6 +84,7 @@ func (s *server) routes() *http.ServeMux {
 	mux.HandleFunc("GET /api/catalogue", s.serveCatalogue)
 	mux.HandleFunc("GET /api/template", s.serveTemplate)
 	mux.HandleFunc("GET /api/source", s.serveSource)
+	mux.HandleFunc("GET /api/warnings", s.serveWarnings)
 	mux.HandleFunc("GET /api/events", s.serveEvents)
 	mux.HandleFunc("POST /api/render", s.serveRender)
 	mux.HandleFunc("POST /api/test", s.serveTest)

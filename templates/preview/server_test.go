@@ -319,6 +319,27 @@ func TestThePageIsToldOfChangesAndShowsWhyOneIsRefused(t *testing.T) {
 	}
 }
 
+func TestWarningsAreListedApart(t *testing.T) {
+	base, dir := serve(t)
+	client := http.Client{Timeout: 15 * time.Second}
+	response, err := client.Get(base + "api/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	write(t, dir, "order-shipped/en/email.html", `<p><img src="https://img.example/a.png" width="10"> {{.data.order}}</p>`)
+	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "event: changed"; {
+		continue
+	}
+	_, body := get(t, base+"api/warnings")
+	for _, f := range read[warningsView](t, body).Warnings {
+		if f.File == "order-shipped/en/email.html" && f.Line == 1 && strings.Contains(f.What, "alt") {
+			return
+		}
+	}
+	t.Errorf("an image without alt is no warning: %s", body)
+}
+
 func TestAWebhookIsReceivedOnlyAsItWasSigned(t *testing.T) {
 	base, _ := serve(t)
 	post := func(body, signature string) (int, string) {

@@ -10,6 +10,7 @@ const post = (path, body, headers) => ask(path, { method: "POST", body: JSON.str
 
 export const catalogue = () => ask("api/catalogue");
 export const template = (name) => ask("api/template?name=" + encodeURIComponent(name));
+export const warnings = () => ask("api/warnings");
 export const sources = (name) => ask("api/source?template=" + encodeURIComponent(name));
 export const render = (request) => post("api/render", request);
 export const test = (request, token) => post("api/test", request, { "X-Preview-Token": token });

@@ -7,13 +7,13 @@ import { Tree } from "./tree.js";
 import { EmailView } from "./email.js";
 import { PushView } from "./push.js";
 import { WebhookView } from "./webhook.js";
-import { SourceView, faultList } from "./source.js";
+import { SourceView, faultList, places } from "./source.js";
 import { Editor } from "./editor.js";
 import { help, send } from "./dialogs.js";
 
 const OTHER = "other…"; // the choice of a locale that the template does not have
 const pause = 90;       // between typing and rendering, in milliseconds
-const page = { catalogue: { templates: [], faults: [] }, template: null, detail: null, asked: 0, renderings: [], files: [] };
+const page = { catalogue: { templates: [], faults: [] }, template: null, detail: null, asked: 0, files: [], warnings: [] };
 
 const listed = (name) => (page.catalogue.templates || []).find((t) => t.name === name);
 const locale = () => state.locale || page.catalogue.default_locale;
@@ -87,6 +87,23 @@ async function load() {
   await settle();
   draw();
   if (page.template && (name !== state.template || sent !== data())) await render();
+  loadWarnings();
+}
+
+// loadWarnings comes last: what could be better, nobody waits for.
+async function loadWarnings() {
+  const answer = await api.warnings().catch(() => ({}));
+  page.warnings = answer.warnings || [];
+  drawWarnings();
+  if (channel() === "source") drawPanes();
+}
+
+function drawWarnings() {
+  // While faults keep a newer catalogue back, they are what is to be mended.
+  const list = page.catalogue.faults.length ? [] : page.warnings;
+  show($("warnings"), list.length);
+  setText($("warnings").querySelector("summary"), `${list.length} ${list.length === 1 ? "warning" : "warnings"}: it works, and could be better`);
+  fill($("warnings").querySelector("div"), places(list, openSource));
 }
 
 // settle chooses a template where the address names none that is there, and
@@ -103,7 +120,7 @@ async function settle() {
 }
 
 async function loadSource() {
-  const names = new Set([state.template, ...page.catalogue.faults.map((f) => (f.file || "").split("/")[0]).filter((n) => n && !n.includes("."))]);
+  const names = new Set([state.template, ...page.catalogue.faults.concat(page.warnings).map((f) => (f.file || "").split("/")[0]).filter((n) => n && !n.includes("."))]);
   const lists = await Promise.all([...names].slice(0, 10).map((n) => api.sources(n).catch(() => ({ files: [] }))));
   const files = new Map(lists.flatMap((l) => l.files || []).map((f) => [f.name, f]));
   page.files = [...files.values()];
@@ -155,6 +172,7 @@ function draw() {
   show($("empty"), !page.template);
   tree.update(page.catalogue.templates, page.catalogue.faults, page.template?.name);
   drawFaults();
+  drawWarnings();
   drawSending();
   if (!page.template) return;
   const t = page.template;
@@ -194,7 +212,7 @@ function drawChoices() {
   options($("sample"), samples().map((s) => [s.name, s.name]), sample()?.name || "");
 }
 
-const locales = () => [...new Set([page.catalogue.default_locale, ...(page.template?.locales || []), ...(page.catalogue.pseudo || [])])];
+const locales = () => [...new Set([page.catalogue.default_locale, ...(page.template?.locales || [])])];
 
 const tabs = () => [...page.template.channels.map((c) => [c, c[0].toUpperCase() + c.slice(1)]), ["source", "Source"]];
 
@@ -228,7 +246,7 @@ function drawPanes() {
   const isSource = channel() === "source";
   show($("source"), isSource);
   show($("panes"), !isSource);
-  if (isSource) return source.update(page.files, page.catalogue.faults, state);
+  if (isSource) return source.update(page.files, page.catalogue.faults.length ? page.catalogue.faults : page.warnings, state);
   const wanted = state.beside ? panes : panes.slice(0, 1);
   if ($("panes").childElementCount !== wanted.length) $("panes").replaceChildren(...wanted.map((p) => p.root));
   $("panes").classList.toggle("two", wanted.length === 2);

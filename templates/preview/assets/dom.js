@@ -12,7 +12,7 @@ export function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((c) => c !== false && c != null));
+  element.append(...children.flat(Infinity).filter((c) => c !== false && c != null));
   return element;
 }
 

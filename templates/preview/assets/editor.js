@@ -46,6 +46,7 @@ export class Editor {
     if (this.area.value !== this.text) this.area.value = this.text; // the caret stays when nothing changed
     if (form && this.stale) this.build();
     this.stale = false;
+    this.explain(this.errors || []);
   }
 
   whyNoForm() {
@@ -69,6 +70,7 @@ export class Editor {
 
   // explain shows what is wrong with the data, at its fields where there are any.
   explain(errors) {
+    this.errors = errors;
     const shown = this.mode === "form" && !this.holder.hidden && this.form;
     const rest = shown ? this.form.explain(errors) : errors;
     this.area.setAttribute("aria-invalid", String(errors.length > 0));

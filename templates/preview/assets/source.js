@@ -20,7 +20,7 @@ export class SourceView {
   update(files, faults, state) {
     const wanted = files.find((f) => f.name === state.file) || files.find((f) => faults.some((x) => x.file === f.name)) || files.find((f) => f.name.endsWith("email.html")) || files[0];
     const count = (f) => faults.filter((x) => x.file === f.name).length;
-    fill(this.select, files.map((f) => h("option", { value: f.name, selected: f === wanted }, f.name + (count(f) ? ` — ${count(f)} ${count(f) === 1 ? "fault" : "faults"}` : ""))));
+    fill(this.select, files.map((f) => h("option", { value: f.name, selected: f === wanted }, f.name + (count(f) ? ` (${count(f)} to look at)` : ""))));
     if (wanted) this.select.value = wanted.name;
     fill(this.code, wanted ? this.lines(wanted, faults.filter((f) => f.file === wanted.name), Number(state.line)) : h("p", { class: "hint" }, "There is no file to show."));
     const jump = wanted && `${wanted.name}:${state.line}`;
@@ -33,7 +33,7 @@ export class SourceView {
     if (lines.at(-1) === "" && lines.length > 1) lines.pop();
     return h("ol", {}, lines.map((text, i) => {
       const here = faults.filter((f) => Math.min(Math.max(f.line, 1), lines.length) === i + 1);
-      return h("li", { class: [here.length && "faulty", jump === i + 1 && "jump"].filter(Boolean).join(" ") || null, "data-line": String(i + 1) },
+      return h("li", { class: [here.some((f) => f.severity !== "warning") ? "faulty" : here.length > 0 && "warned", jump === i + 1 && "jump"].filter(Boolean).join(" ") || null, "data-line": String(i + 1) },
         h("code", {}, text || " "), here.map((f) => this.mark(f, text)));
     }));
   }
@@ -43,12 +43,17 @@ export class SourceView {
   }
 }
 
+// places lists faults, each with the place that it leads to.
+export function places(faults, open) {
+  return [h("ul", {}, faults.slice(0, 50).map((f) => {
+    if (!f.file) return h("li", {}, f.what);
+    const at = `${f.file}:${f.line || 1}:${f.column || 1}`;
+    return h("li", {}, h("button", { type: "button", class: "link place", onclick: () => open(f.file, String(f.line || 1)) }, at), " ", f.severity === "warning" && h("b", {}, "warning: "), f.what);
+  })), faults.length > 50 && h("p", {}, `and ${faults.length - 50} more`)];
+}
+
 // faultList is what stands on top while something is wrong.
 export function faultList(faults, lead, open) {
-  return [h("p", { class: "lead" }, h("b", {}, `${faults.length} ${faults.length === 1 ? "fault" : "faults"}. `), lead),
-    h("ul", {}, faults.slice(0, 50).map((f) => {
-      if (!f.file) return h("li", {}, f.what);
-      const at = `${f.file}:${f.line || 1}:${f.column || 1}`;
-      return h("li", {}, h("button", { type: "button", class: "link place", "data-file": f.file, "data-line": String(f.line || 1), onclick: () => open(f.file, String(f.line || 1)) }, at), " ", f.what);
-    })), faults.length > 50 && h("p", {}, `and ${faults.length - 50} more`)];
+  const errors = faults.filter((f) => f.severity !== "warning").length;
+  return [h("p", { class: "lead" }, h("b", {}, `${errors} ${errors === 1 ? "fault" : "faults"}. `), lead), places(faults, open)];
 }

@@ -20,6 +20,7 @@ export class Tree {
     this.current = current;
     this.faulty = new Map();
     for (const f of faults) {
+      if (f.severity === "warning") continue;
       const name = (f.file || "").split("/")[0];
       this.faulty.set(name, (this.faulty.get(name) || 0) + 1);
     }
