@@ -57,10 +57,10 @@ func TestABlockInAPartialWithoutTheRootIsRefused(t *testing.T) {
 func TestWhatOnlyLooksLikeABlockIsLeftAlone(t *testing.T) {
 	for text, want := range map[string]string{
 		`cached {{/* {{cached "x"}} */}}{{"{{cached}}"}}`: `cached {{cached}}`,
-		"{{`{{cached \"x\" }}`}}":                        `{{cached "x" }}`,
-		`{{.data.cached}}`:                               "c",
-		`{{$cached := 1}}{{$cached}}`:                    "1",
-		"{{- \n cached \"x\" .data.cached -}} y {{end}}": "y ",
+		"{{`{{cached \"x\" }}`}}":                         `{{cached "x" }}`,
+		`{{.data.cached}}`:                                "c",
+		`{{$cached := 1}}{{$cached}}`:                     "1",
+		"{{- \n cached \"x\" .data.cached -}} y {{end}}":  "y ",
 	} {
 		if got := renderText(t, mail(text), `{"cached":"c"}`); got != want {
 			t.Errorf("%s gives %q, want %q", text, got, want)

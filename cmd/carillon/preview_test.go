@@ -32,7 +32,21 @@ func brokenCatalogue(t *testing.T) string {
 	return dir
 }
 
+// warnedCatalogue is the good one with a partial that nobody uses.
+func warnedCatalogue(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "warned")
+	if err := os.CopyFS(dir, os.DirFS(testCatalogue)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/_partials/unused.html", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func TestPreviewCommands(t *testing.T) {
+	warned := warnedCatalogue(t)
 	broken, mail := brokenCatalogue(t), filepath.Join(t.TempDir(), "mail.html")
 	for _, w := range []struct {
 		name, args, stdin string
@@ -53,6 +67,11 @@ func TestPreviewCommands(t *testing.T) {
 		{"render HTML where there is none", "render price-drop --format html --catalogue " + testCatalogue, "", 1, "", "--format text"},
 		{"check of a good catalogue", "check --catalogue " + testCatalogue, "", 0, "3 templates, 14 renderings, no faults", ""},
 		{"check as JSON", "check --format json --catalogue " + testCatalogue, "", 0, `"ok": true`, ""},
+		{"check with a warning", "check --catalogue " + warned, "", 0, "no faults, 1 warnings", warned + "/_partials/unused.html:1:1: warning: no part uses it"},
+		{"check with a warning as JSON", "check --format json --catalogue " + warned, "", 0, `"severity": "warning"`, ""},
+		{"a strict check with a warning", "check --strict --catalogue " + warned, "", 1, "", "unused.html:1:1: warning: "},
+		{"a strict check with a warning as JSON", "check --strict --format json --catalogue " + warned, "", 1, `"ok": false`, ""},
+		{"a strict check of a good catalogue", "check --strict --catalogue " + testCatalogue, "", 0, "no faults", ""},
 		{"check of a broken catalogue", "check --catalogue " + broken, "", 1, "", broken + "/order-shipped/en/email.txt:2:3: unknown name .to.nmae"},
 		{"check of a broken catalogue as JSON", "check --format json --catalogue " + broken, "", 1, `"line": 2`, ""},
 		{"check of a folder that is not there", "check --catalogue nowhere", "", 1, "", "catalogue nowhere: there is no such folder"},
