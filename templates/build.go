@@ -25,10 +25,12 @@ type compiler struct {
 	messages map[string]messages               // by locale
 	names    map[string]any                    // of the functions that parts may call
 	readers  *readers
+	builtin  builtin
 }
 
 func newCompiler(src *sources, faults *Faults) *compiler {
 	c := &compiler{src: src, faults: faults, names: functionNames(), readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{}}
+	c.builtin = newBuiltin(c.names, faults)
 	c.settings = parseCatalogueSettings(src.catalogue, faults)
 	c.partials = map[string]map[string]*parse.Tree{".html": {}, ".txt": {}, ".json": {}}
 	for _, file := range keys(src.partials) {
@@ -232,7 +234,7 @@ func (b *builder) complete(files map[part]sourceFile, m notice.Medium, locale st
 func (b *builder) program(p part, m *module, locale string) (compiled *program, translated bool) {
 	ext := path.Ext(m.main.ParseName)
 	l := link(*m, b.layout(p, ext), b.partials[ext])
-	texts := newTranslator(b.messages, locale, b.out.defaultLocale)
+	texts := newTranslator(b.messages, locale, b.out.defaultLocale).orBuiltin(b.builtin)
 	before := b.faults.errors()
 	w := walker{part: l, texts: texts, dates: b.readers.zones, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
 	w.run()
@@ -240,12 +242,27 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 	if b.faults.errors() > before {
 		return nil, w.translated
 	}
-	compiled, err := l.build(w.called, texts)
+	called := w.called
+	if p == partHTML && b.inlines(l) {
+		if l, called = l.inlineCSS(b.faults); b.faults.errors() > before {
+			return nil, w.translated
+		}
+	}
+	compiled, err := l.build(called, texts)
 	if err != nil {
 		*b.faults = append(*b.faults, engineFault(l.file, err))
 		return nil, w.translated
 	}
 	return compiled, w.translated
+}
+
+// inlines reports whether a mail's styles become attributes: when its settings
+// say so, and in the layouts that are built in unless they say otherwise.
+func (b *builder) inlines(l linked) bool {
+	if b.settings.css == "" {
+		return b.builtin.texts[l.entry.ParseName] != ""
+	}
+	return b.settings.css == cssInline
 }
 
 // build makes a checked part executable.
@@ -277,8 +294,12 @@ func (b *builder) layout(p part, ext string) *module {
 		return nil
 	}
 	file := path.Join(layoutsDir, b.settings.layout+ext)
-	if _, exists := b.compiler.src.layouts[file]; !exists && p == partHTML {
-		var names []string
+	_, exists := b.compiler.src.layouts[file]
+	if m := b.builtin.layouts[file]; m != nil && !exists {
+		return m
+	}
+	if !exists && p == partHTML {
+		names := []string{"base", "plain", "receipt"}
 		for other := range b.compiler.src.layouts {
 			names = append(names, stem(other))
 		}
@@ -299,6 +320,9 @@ func (b *builder) depend(l linked, w walker) {
 			b.used[file] = text
 		}
 		if text, ok := b.compiler.src.partials[file]; ok {
+			b.used[file] = text
+		}
+		if text, ok := b.builtin.texts[file]; ok {
 			b.used[file] = text
 		}
 	}

@@ -32,6 +32,7 @@ type executor interface {
 type module struct {
 	main    *parse.Tree
 	defines map[string]*parse.Tree
+	yields  bool // a layout whose blocks give way to partials of their names
 }
 
 // parseModule parses one file, which may call the functions of the given names;
@@ -82,7 +83,11 @@ func link(m module, layout *module, partials map[string]*parse.Tree) linked {
 	}
 	l := linked{file: m.main.ParseName, entry: m.main, trees: trees}
 	if layout != nil {
-		maps.Copy(trees, layout.defines)
+		for name, tree := range layout.defines {
+			if _, taken := trees[name]; !taken || !layout.yields {
+				trees[name] = tree
+			}
+		}
 		trees["content"] = m.main
 		l.entry = layout.main
 	}

@@ -216,6 +216,7 @@ func (r *renderer) address(t *Template, req *Request) {
 	}
 	r.who.at(t.readers, locale, req.locale(), req.To.Timezone)
 	r.root["lang"], r.root["dir"], r.root[readerRoot] = locale, direction(locale), &r.who
+	r.root["subject"], r.root["preheader"] = "", "" // until those parts are rendered
 }
 
 // execution runs the parts of one group until the first that fails.
@@ -229,7 +230,9 @@ type execution struct {
 func (e *execution) content(m notice.Medium) (c notice.Content) {
 	switch m {
 	case notice.MediumEmail:
-		c.Email = &notice.EmailContent{Subject: singleLine(e.text(partSubject)), HTML: e.text(partHTML), Text: e.text(partText), FromName: e.group.from, ReplyTo: e.group.replyTo}
+		subject := singleLine(e.text(partSubject))
+		e.root["subject"], e.root["preheader"] = subject, singleLine(e.text(partPreheader))
+		c.Email = &notice.EmailContent{Subject: subject, HTML: e.text(partHTML), Text: e.text(partText), FromName: e.group.from, ReplyTo: e.group.replyTo}
 	case notice.MediumPush:
 		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData),
 			Options: e.pushOptions()}

@@ -27,7 +27,8 @@ type part uint8
 
 // The parts, by what they become of a notice.Content.
 const (
-	partSubject part = iota
+	partSubject   part = iota
+	partPreheader      // what a list of mails shows beside the subject
 	partHTML
 	partText
 	partTitle
@@ -40,7 +41,7 @@ const (
 
 // partNames are the parts' file names, in the order of the constants.
 func partNames() []string {
-	return []string{"email.subject.txt", "email.html", "email.txt", "push.title.txt", "push.body.txt", "push.data.json", "push.options.json", "webhook.json"}
+	return []string{"email.subject.txt", "email.preheader.txt", "email.html", "email.txt", "push.title.txt", "push.body.txt", "push.data.json", "push.options.json", "webhook.json"}
 }
 
 func (p part) medium() notice.Medium {

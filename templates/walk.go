@@ -467,7 +467,7 @@ func (w *walker) outcomeOf(s scope, args []parse.Node) place {
 }
 
 func rootNames() []string {
-	return []string{"data", "to", "id", "category", "template", "now", "unsubscribe_url", "lang", "dir"}
+	return []string{"data", "to", "id", "category", "template", "now", "unsubscribe_url", "lang", "dir", "subject", "preheader"}
 }
 
 func personNames() []string { return []string{"user", "name", "email", "locale", "timezone"} }
