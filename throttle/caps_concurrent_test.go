@@ -26,14 +26,12 @@ import (
 // than the limits, and no fewer.
 func TestEightConsumersAtOnceAreAnsweredAsTheModelWouldInTheServersOrder(t *testing.T) {
 	rdb := queuetest.Redis(t)
+	decide(t, newCaps(t, rdb, atMost(1, time.Hour, config.OverDrop)), push("that the server may know the script", base))
 	served := watch(t, rdb)
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
 		run++
 		w := newWorld(t, rdb, fmt.Sprint("run", run))
-		if _, err := w.caps.Decide(t.Context(), []throttle.Ask{{Tenant: "known", User: "u", DeliveryID: "script", At: base, Lane: "normal"}}); err != nil {
-			t.Fatal(err)
-		}
 		calls := w.drawCalls(t)
 		answers := atOnce(t, w.caps, calls)
 		for _, at := range served.order(t, w.name, calls) {

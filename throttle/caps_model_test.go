@@ -174,12 +174,12 @@ func going(t, now int64) throttle.Answer {
 	return throttle.Answer{Action: throttle.Go, Until: time.UnixMilli(t)}
 }
 
-// clean forgets under full rules what no clock within the slack counts any
-// more, which shows only when a clock is set back by more.
+// clean forgets what no clock within the slack counts any more, which shows only
+// when a clock is set back by more: of full rules, and where it is everything.
 func (m *model) clean(a throttle.Ask) (changed bool) {
 	for _, c := range m.matching(a) {
 		list := m.list(a, c)
-		if len(list) < c.Limit.Count {
+		if len(list) < c.Limit.Count && !ended(list, a.At.UnixMilli()-c.Limit.Per.Milliseconds()-slack) {
 			continue
 		}
 		for id, at := range list {

@@ -159,6 +159,97 @@ func TestAThousandDeferredComeBackOneAtATime(t *testing.T) {
 	})
 }
 
+func TestABurstHoldsBackWhatTheLimitHasRoomForUnderTheRulesOneName(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		newsletter := config.Cap{Name: "newsletter", Limit: rate(4, 24*time.Hour), Burst: rate(2, 10*time.Minute), Over: config.OverDefer}
+		caps := newCaps(t, rdb, newsletter)
+		got := decide(t, caps, push("a", at(0)), push("b", at(time.Minute)), push("c", at(2*time.Minute)), push("d", at(2*time.Minute)), push("e", at(2*time.Minute)))
+		want := []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Go, Until: at(time.Minute)},
+			{Action: throttle.Wait, Until: at(10 * time.Minute), Rule: "newsletter", Limit: "burst 2/10m"},
+			{Action: throttle.Wait, Until: at(11 * time.Minute), Rule: "newsletter", Limit: "burst 2/10m"},
+			{Action: throttle.Wait, Until: at(24 * time.Hour), Rule: "newsletter", Limit: "4/24h"},
+		}
+		check(t, got, want)
+		for i, w := range want {
+			if got[i].Limit != w.Limit {
+				t.Errorf("ask %d: held back by %q, want %q", i, got[i].Limit, w.Limit)
+			}
+		}
+		newsletter.Over = config.OverDrop
+		if err := caps.Replace([]config.Cap{newsletter}); err != nil {
+			t.Fatal(err)
+		}
+		if got := decide(t, caps, push("f", at(12*time.Minute)))[0]; got.Action != throttle.Drop || got.Limit != "4/24h" {
+			t.Errorf("a full day: %+v, want it dropped by 4/24h", got)
+		}
+	})
+}
+
+func TestTheCriticalLaneIsCountedOnlyByARuleThatNamesIt(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		every, alarms := atMost(1, time.Hour, config.OverDrop), atMost(2, time.Hour, config.OverDrop)
+		alarms.Name, alarms.Lane = "alarms", "critical"
+		caps := newCaps(t, rdb, every, alarms)
+		critical := func(id string) throttle.Ask { a := push(id, at(0)); a.Lane = notice.LaneCritical; return a }
+		check(t, decide(t, caps, push("a", at(0)), critical("b"), critical("c"), critical("d"), push("e", at(0))), []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(0), Rule: "alarms"},
+			{Action: throttle.Drop, Until: at(0), Rule: "*/*:1/h"},
+		})
+	})
+}
+
+func TestARuleOfOneTenantCountsNobodyElses(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		rule := atMost(1, time.Hour, config.OverDrop)
+		rule.Tenant = "acme"
+		caps := newCaps(t, rdb, rule)
+		theirs := func(id string) throttle.Ask { a := push(id, at(0)); a.Tenant = "umbrella"; return a }
+		check(t, decide(t, caps, push("a", at(0)), theirs("b"), theirs("c"), push("d", at(0))), []throttle.Answer{
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Go, Until: at(0)},
+			{Action: throttle.Drop, Until: at(0), Rule: "*/*:1/h,tenant:acme"},
+		})
+	})
+}
+
+// A flood on one user must not grow without bound, nor let anybody go sooner
+// for what is forgotten of it.
+func TestALineOfThousandsIsKeptToItsEndAndGoesOneAtATime(t *testing.T) {
+	rdb := queuetest.Redis(t)
+	caps := newCaps(t, rdb, atMost(3, time.Minute, config.OverDefer))
+	const all = 5 * 1024
+	for first := 0; first < all; first += 1024 {
+		asks := make([]throttle.Ask, 1024)
+		for i := range asks {
+			asks[i] = push(fmt.Sprint(first+i), at(0))
+		}
+		for i, got := range decide(t, caps, asks...) {
+			if want := at(time.Duration((first+i)/3) * time.Minute); !got.Until.Equal(want) {
+				t.Fatalf("the %dth goes at %v, want %v", first+i, got.Until.UTC(), want)
+			}
+		}
+	}
+	key := rdb.Keys(t.Context(), "*").Val()[0]
+	if kept := rdb.StrLen(t.Context(), key).Val(); kept > 2048*10+10 {
+		t.Errorf("%d bytes are kept, want those of 2048 places", kept)
+	}
+	if err := caps.Release(t.Context(), []throttle.Ask{push(fmt.Sprint(all-1), at(0))}); err != nil {
+		t.Fatal(err)
+	}
+	later := at((all/3 - 5) * time.Minute) // but five minutes of the line are behind
+	for i, got := range decide(t, caps, push("x", later), push("y", later)) {
+		if want := at(time.Duration((all+i)/3) * time.Minute); !got.Until.Equal(want) {
+			t.Errorf("the %dth newcomer goes at %v, want %v", i, got.Until.UTC(), want)
+		}
+	}
+}
+
 func TestADeliveryThatWouldExpireBeforeItsPlaceComesReservesNone(t *testing.T) {
 	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
 		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer))
@@ -322,7 +413,7 @@ func TestAServerThatForgotTheScriptsIsGivenThemAgain(t *testing.T) {
 func TestADeliveryThatNoCapCountsNeedsNoRedis(t *testing.T) {
 	server := queuetest.Start(t)
 	news := atMost(1, time.Hour, config.OverDrop)
-	news.Category, news.Channel = "news", "push"
+	news.Category, news.Channel, news.Tenant, news.Lane = "news", "push", "acme", "normal"
 	caps := newCaps(t, server.Client(), news)
 	server.Kill()
 	cases := []struct {
@@ -335,6 +426,8 @@ func TestADeliveryThatNoCapCountsNeedsNoRedis(t *testing.T) {
 		{"no category", func(a *throttle.Ask) { a.Category = "" }, false},
 		{"another channel", func(a *throttle.Ask) { a.Medium = notice.MediumEmail }, false},
 		{"the critical lane", func(a *throttle.Ask) { a.Lane = notice.LaneCritical }, false},
+		{"another tenant", func(a *throttle.Ask) { a.Tenant = "umbrella" }, false},
+		{"another lane", func(a *throttle.Ask) { a.Lane = notice.LaneBulk }, false},
 		{"nobody in particular", func(a *throttle.Ask) { a.User = "" }, false},
 	}
 	for _, c := range cases {
@@ -367,21 +460,85 @@ func TestACapIsForgottenWithItsWindow(t *testing.T) {
 	})
 }
 
+// What a user costs, all told: the key, the value and both their entries in
+// Redis's tables, as the server's own count of its memory has it.
 func TestACappedUserCostsAtMost200BytesARule(t *testing.T) {
-	rdb := queuetest.Redis(t)
-	caps := newCaps(t, rdb, atMost(3, 24*time.Hour, config.OverDrop))
-	for i := range 5 {
-		decide(t, caps, push(notice.DeliveryID(notice.NewID(3, base), 0), at(time.Duration(i)*time.Minute)))
+	cases := []struct {
+		name  string
+		rules []config.Cap
+		most  int // bytes a rule
+	}{
+		{"1/10m", []config.Cap{atMost(1, 10*time.Minute, config.OverDrop)}, 200},
+		{"3/24h, full", []config.Cap{atMost(3, 24*time.Hour, config.OverDrop)}, 200},
+		{"three rules, all full", []config.Cap{atMost(3, 24*time.Hour, config.OverDrop), atMost(10, time.Hour, config.OverDrop), atMost(1, time.Nanosecond*1e6, config.OverDrop)}, 200},
+		{"10/1h, full, which is more than 200 bytes hold", []config.Cap{atMost(10, time.Hour, config.OverDrop)}, 290},
 	}
-	keys := rdb.Keys(t.Context(), "*").Val()
-	if len(keys) != 1 {
-		t.Fatalf("keys %q, want one", keys)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			rdb := queuetest.Redis(t)
+			caps := newCaps(t, rdb, c.rules...)
+			const users = 1 << 13       // fills the tables to the brim and no further
+			fill(t, caps, users, at(0)) // what the server allocates once is not the users'
+			if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			before := usedMemory(t, rdb)
+			most := slices.MaxFunc(c.rules, func(a, b config.Cap) int { return a.Limit.Count - b.Limit.Count })
+			for i := range most.Limit.Count {
+				fill(t, caps, users, at(time.Duration(i)*time.Minute))
+			}
+			key := rdb.RandomKey(t.Context()).Val()
+			each := float64(usedMemory(t, rdb)-before) / users / float64(len(c.rules))
+			t.Logf("%.0f bytes a rule; MEMORY USAGE %s: %d", each, key, rdb.MemoryUsage(t.Context(), key).Val())
+			if each > float64(c.most) {
+				t.Errorf("%.0f bytes a rule, want at most %d", each, c.most)
+			}
+		})
 	}
-	bytes := rdb.MemoryUsage(t.Context(), keys[0]).Val()
-	t.Logf("a full cap of 3/24h: %d bytes in %s", bytes, keys[0])
-	if bytes > 200 {
-		t.Errorf("%d bytes, want at most 200", bytes)
+}
+
+// fill asks for one delivery to each of some users, all of which are capped.
+func fill(t *testing.T, caps *throttle.Caps, users int, now time.Time) {
+	t.Helper()
+	for first := 0; first < users; first += 1024 {
+		asks := make([]throttle.Ask, 1024)
+		for i := range asks {
+			asks[i] = push(fmt.Sprint(now.Unix(), first+i), now)
+			asks[i].User = fmt.Sprint("u", 10000+first+i)
+		}
+		decide(t, caps, asks...)
 	}
+}
+
+// usedMemory is what a server has allocated, less what it lends its clients and
+// its scripts.
+func usedMemory(t *testing.T, rdb *redis.Client) int {
+	t.Helper()
+	if err := rdb.Do(t.Context(), "EVAL", "collectgarbage() return 1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(rdb.Info(t.Context(), "memory").Val()) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory_dataset:"); ok {
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n + overhead(t, rdb)
+		}
+	}
+	t.Fatal("the server does not say how much memory it uses")
+	return 0
+}
+
+// overhead is what the tables of a server's keys take.
+func overhead(t *testing.T, rdb *redis.Client) (bytes int) {
+	t.Helper()
+	for line := range strings.Lines(rdb.Info(t.Context(), "memory").Val()) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory_overhead:"); ok {
+			bytes, _ = strconv.Atoi(value)
+		}
+	}
+	return bytes
 }
 
 func TestACapThatCannotBeIsRefusedWithItsKeyItsValueAndTheMend(t *testing.T) {
@@ -394,11 +551,16 @@ func TestACapThatCannotBeIsRefusedWithItsKeyItsValueAndTheMend(t *testing.T) {
 		{"no limit", config.Cap{}, []string{"throttle.per_user[1].limit", "3/24h"}},
 		{"a window below a millisecond", config.Cap{Limit: config.Rate{Count: 1, Per: time.Microsecond}}, []string{"throttle.per_user[1].limit", "1ms"}},
 		{"an unknown channel", config.Cap{Limit: limit, Channel: "sms"}, []string{"throttle.per_user[1].channel", `"sms"`, "email, push, webhook"}},
+		{"more than is kept", config.Cap{Limit: config.Rate{Count: 1001, Per: time.Hour}}, []string{"throttle.per_user[1].limit", "1001/h", "1000"}},
+		{"an unknown lane", config.Cap{Limit: limit, Lane: "urgent"}, []string{"throttle.per_user[1].lane", `"urgent"`, "critical, normal, bulk"}},
+		{"a burst as long as the limit's window", config.Cap{Limit: limit, Burst: config.Rate{Count: 2, Per: time.Hour}}, []string{"throttle.per_user[1].burst", `"2/h"`, "3/h", "shorter"}},
+		{"a burst as large as the limit", config.Cap{Limit: limit, Burst: config.Rate{Count: 3, Per: time.Minute}}, []string{"throttle.per_user[1].burst", `"3/m"`, "fewer"}},
+		{"the name of another", config.Cap{Limit: limit, Name: "first"}, []string{"throttle.per_user[1].name", `"first"`, "throttle.per_user[0]", "another name"}},
 		{"an unknown consequence", config.Cap{Limit: limit, Over: "digest"}, []string{"throttle.per_user[1].over", `"digest"`, "drop", "defer"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := throttle.NewCaps(nil, "test", onePartition, []config.Cap{{Limit: limit}, c.cap})
+			_, err := throttle.NewCaps(nil, "test", onePartition, []config.Cap{{Name: "first", Limit: limit}, c.cap})
 			for _, want := range c.says {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want an error that says %q", err, want)

@@ -147,7 +147,7 @@ local function stale(raw, i, n, horizon)
   return old
 end
 
--- Forgets what counts no more of a section that would be full otherwise.
+-- Forgets what counts no more of a section that is full, or all of which does.
 local function clean(user, section, now)
   local old = stale(section.places, 1, section.n, now - section.rule.life)
   if old > 0 then
@@ -166,7 +166,7 @@ local function sectionsOf(user, rules, now)
       user[#user + 1], user[rule.id] = section, section
     end
     section.rule, section.head, section.window = rule, rule.head, rule.window
-    if section.n >= rule.limit then clean(user, section, now) end
+    if section.n >= rule.limit or section.n > 0 and last(section) <= now - rule.life then clean(user, section, now) end
     sections[i] = section
   end
   return sections
@@ -248,13 +248,13 @@ end
 -- than its count and its ends must be looked at to know that it has room.
 local function longer(raw, i, past, rule, now, entry)
   local from = i + HEAD
-  local n = (past - from) / PLACE
-  if n >= rule.limit then
+  local n, final = (past - from) / PLACE, moment(raw, past - PLACE)
+  if final > now then return nil end
+  if n >= rule.limit or final <= now - rule.life then
     local old = stale(raw, from, n, now - rule.life)
     n, from = n - old, from + old * PLACE
     if n >= rule.limit then return nil end
   end
-  if n > 0 and moment(raw, past - PLACE) > now then return nil end
   if rule.bursts > 0 and n >= rule.bursts and moment(raw, past - rule.bursts * PLACE) + rule.within > now then return nil end
   local n0 = (n + 1) % 256
   return rule.head .. char((n + 1 - n0) / 256, n0) .. sub(raw, from, past - 1) .. entry
