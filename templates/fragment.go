@@ -23,12 +23,10 @@ type frame struct {
 
 // run is the work of the fragments in one rendering.
 type run struct {
+	*renderer
 	cache     *Cache
-	out       *output
 	record    *record // of the data; nil: it was not seen before
 	fragments []*fragment
-	who       *reading
-	locale    string    // .to.locale
 	open      []capture // fragments that are being rendered, outermost first
 	use       CacheUse
 }
@@ -42,23 +40,24 @@ type capture struct {
 }
 
 // text runs a part: by what is known of it, or by the engine.
-func (r *run) text(p *program, root map[string]any) (string, error) {
+func (r *run) text(p *program) (string, error) {
 	r.out.reset()
+	r.fragments = p.fragments
+	if p.stitch != nil && (r.record != nil || len(p.fragments) == 0) {
+		if text, ok := p.stitch.text(r); ok {
+			return text, nil
+		}
+	}
+	r.layOut()
 	if p.divided == nil || r.cache == nil || r.record == nil && !p.blocks {
 		if r.cache != nil {
 			r.use.Unseen += len(p.fragments)
 		}
-		err := p.exec.Execute(r.out, root)
+		err := p.exec.Execute(&r.out, r.root)
 		return r.out.String(), err
 	}
-	r.fragments = p.fragments
-	if p.stitch != nil && r.record != nil {
-		if text, ok := p.stitch.text(r, root); ok {
-			return text, nil
-		}
-	}
 	defer r.abandon()
-	err := p.divided.Execute(r.out, frame{root, r})
+	err := p.divided.Execute(&r.out, &frame{r.root, r})
 	return r.out.String(), err
 }
 
@@ -115,13 +114,13 @@ func (r *run) abandon() {
 func (r *run) key(f *fragment, args []any) (k cacheKey, ok bool) {
 	k.fragment = f
 	if f.needs.has(onZone) {
-		k.zone = r.who.zone
+		k.zone = r.now.request.To.Timezone
 	}
 	if f.needs.has(onLocale) {
-		k.locale = r.locale
+		k.locale = r.now.request.To.Locale
 	}
 	if f.needs.has(onManner) {
-		k.manner = r.who.locale.Tag
+		k.manner = r.address().locale.Tag
 	}
 	if !f.block {
 		if r.record != nil {
@@ -211,13 +210,8 @@ func appendKeyObject(b []byte, object map[string]any, depth int) (_ []byte, ok b
 	return append(b, '}'), true
 }
 
-// begin readies the run for a rendering.
-func (r *run) begin(cache *Cache, req Request) {
-	r.cache, r.locale = cache, req.To.Locale
-}
-
 // clear forgets a rendering, and with it what it knew of a person.
-func (r *run) clear() { *r = run{out: r.out, who: r.who, open: r.open[:0]} }
+func (r *run) clear() { *r = run{renderer: r.renderer, open: r.open[:0]} }
 
 // take writes a text that was rendered before, at the cost in steps and bytes
 // that it had then.

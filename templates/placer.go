@@ -24,21 +24,22 @@ type placer struct {
 
 // divided is a part with its fragments marked.
 type divided struct {
-	root      *parse.ListNode
+	root      *parse.ListNode // nil: it has none
 	fragments []*fragment
 	blocks    bool
 	stitch    *stitch // nil: it is for the engine
 }
 
-// divide marks the fragments of a part; nil when it has none.
+// divide marks the fragments of a part. One without any has no root.
 func divide(entry *parse.Tree, s *sharing) *divided {
 	p := placer{sharing: s}
 	spans := p.spans(entry.Root.Nodes)
+	d := &divided{stitch: newStitch(spans)}
 	nodes := p.place(spans)
-	if len(p.fragments) == 0 {
-		return nil
+	if len(p.fragments) > 0 {
+		d.root, d.fragments, d.blocks = framed(nodes), p.fragments, p.blocks
 	}
-	return &divided{root: framed(nodes), fragments: p.fragments, blocks: p.blocks, stitch: newStitch(spans)}
+	return d
 }
 
 // span is some nodes in a row that are shared, or one that is not.

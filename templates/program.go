@@ -119,10 +119,9 @@ func (l linked) compile(reachable map[string]bool, funcs map[string]any) (*progr
 	if plain := newDirect(entry, t); plain != nil {
 		p.exec = plain
 	}
-	if d := divide(entry, s); d != nil {
+	if d := divide(entry, s); p.take(d) {
 		tree := emptied(entry)
 		tree.Root = d.root
-		p.take(d)
 		p.divided, err = t.AddParseTree(dividedName, tree)
 	}
 	return p, err
@@ -154,17 +153,11 @@ func (l linked) compileHTML(entry *parse.Tree, s *sharing, reachable map[string]
 	if err := p.prepare(); err != nil {
 		return nil, err
 	}
-	d := divide(entry, s)
-	if d == nil {
-		return p, nil
+	if d := divide(entry, s); p.take(d) {
+		err = slot.Execute(io.Discard, nil)
+		p.divided, empty.Root = slot, d.root
 	}
-	p.take(d)
-	p.divided = slot
-	if err := slot.Execute(io.Discard, nil); err != nil {
-		return nil, err
-	}
-	empty.Root = d.root
-	return p, nil
+	return p, err
 }
 
 // emptied is a tree without nodes that still knows its source, by which the
@@ -175,8 +168,10 @@ func emptied(t *parse.Tree) *parse.Tree {
 	return empty
 }
 
-func (p *program) take(d *divided) {
+// take notes what was found of a part, and reports whether it has fragments.
+func (p *program) take(d *divided) bool {
 	p.fragments, p.blocks, p.stitch = d.fragments, d.blocks, d.stitch
+	return d.root != nil
 }
 
 // instrument makes a tree safe: an empty text at the head of the tree and of

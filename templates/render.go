@@ -52,6 +52,21 @@ type renderer struct {
 	in   *jsontext.Decoder
 	who  reading
 	run  run
+	now  asked
+}
+
+// asked is what the rendering in hand was asked for. What the parts see of it
+// is laid out when the engine is about to run: a part may be known whole.
+type asked struct {
+	request   Request
+	template  *Template
+	group     *group
+	category  string
+	data      any
+	subject   string // of the mail, once it is rendered
+	preheader string
+	addressed bool // who is set
+	laidOut   bool // root is
 }
 
 // renderers are the working sets of renderings that have ended.
@@ -62,7 +77,7 @@ func (p *renderers) get() *renderer {
 		return r
 	}
 	r := &renderer{root: make(map[string]any, 6), to: make(map[string]any, 5), in: jsontext.NewDecoder(new(bytes.Buffer))}
-	r.run.out, r.run.who = &r.out, &r.who
+	r.run.renderer = r
 	return r
 }
 
@@ -74,6 +89,7 @@ func (p *renderers) put(r *renderer) {
 	}
 	r.out.reset()
 	r.run.clear()
+	r.now = asked{}
 	r.in.Reset(new(bytes.Buffer)) // it holds the data until then
 	clear(r.root)
 	clear(r.to)
@@ -100,8 +116,8 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 	out.Locale, out.LocaleNote = g.locale, localeNote(req, g)
 	r := c.renderers.get()
 	defer c.renderers.put(r)
-	r.run.begin(c.cache.Load(), req)
-	if err := r.prepare(t, g, req); err != nil {
+	r.run.cache = c.cache.Load()
+	if err := r.take(t, g, req); err != nil {
 		return Rendering{}, err
 	}
 	e := execution{renderer: r, group: g}
@@ -148,8 +164,17 @@ func (req *Request) locale() string {
 	return req.To.Locale
 }
 
-// prepare lays out what the parts see.
+// prepare takes a request and lays out what the parts see of it.
 func (r *renderer) prepare(t *Template, g *group, req Request) error {
+	if err := r.take(t, g, req); err != nil {
+		return err
+	}
+	r.layOut()
+	return nil
+}
+
+// take takes a request and its data.
+func (r *renderer) take(t *Template, g *group, req Request) error {
 	category := req.Category
 	if category == "" {
 		category = t.Category
@@ -158,13 +183,84 @@ func (r *renderer) prepare(t *Template, g *group, req Request) error {
 	if err != nil {
 		return fmt.Errorf("template %q: data %w", t.Name, err)
 	}
+	r.now = asked{request: req, template: t, group: g, category: category, data: data}
+	return nil
+}
+
+// layOut makes the root of what the parts see.
+func (r *renderer) layOut() {
+	if r.now.laidOut {
+		return
+	}
+	r.now.laidOut = true
+	req, locale := &r.now.request, r.now.group.locale
 	r.to["user"], r.to["name"], r.to["email"] = req.To.User, req.To.Name, req.To.Email
 	r.to["locale"], r.to["timezone"] = req.To.Locale, req.To.Timezone
-	r.root["data"], r.root["to"], r.root["id"] = data, r.to, req.ID
-	r.root["category"], r.root["template"], r.root["now"] = category, t.Name, req.Now
+	r.root["data"], r.root["to"], r.root["id"] = r.now.data, r.to, req.ID
+	r.root["category"], r.root["template"], r.root["now"] = r.now.category, r.now.template.Name, req.Now
 	r.root["unsubscribe_url"] = req.UnsubscribeURL
-	r.address(t, &req)
-	return nil
+	r.root["subject"], r.root["preheader"] = r.now.subject, r.now.preheader
+	r.root["lang"], r.root["dir"], r.root[readerRoot] = locale, direction(locale), r.address()
+}
+
+// address is the reader: how numbers and times are written.
+func (r *renderer) address() *reading {
+	if !r.now.addressed {
+		r.now.addressed = true
+		req := &r.now.request
+		r.who.at(r.now.template.readers, r.now.group.locale, req.locale(), req.To.Timezone)
+	}
+	return &r.who
+}
+
+// head lets the parts that follow see a mail's subject and preheader.
+func (r *renderer) head(subject, preheader string) {
+	r.now.subject, r.now.preheader = subject, preheader
+	if r.now.laidOut {
+		r.root["subject"], r.root["preheader"] = subject, preheader
+	}
+}
+
+// text is a value of the root that is a text; ok is false for others, and for
+// what does not lie there.
+func (a *asked) text(path []string) (text string, ok bool) {
+	switch {
+	case len(path) == 2 && path[0] == "to":
+		return personText(&a.request.To, path[1])
+	case len(path) != 1:
+		return "", false
+	}
+	switch path[0] {
+	case "id":
+		return a.request.ID, true
+	case "category":
+		return a.category, true
+	case "template":
+		return a.template.Name, true
+	case "unsubscribe_url":
+		return a.request.UnsubscribeURL, true
+	case "subject":
+		return a.subject, true
+	case "preheader":
+		return a.preheader, true
+	}
+	return "", false
+}
+
+func personText(p *notice.Person, name string) (text string, ok bool) {
+	switch name {
+	case "user":
+		return p.User, true
+	case "name":
+		return p.Name, true
+	case "email":
+		return p.Email, true
+	case "locale":
+		return p.Locale, true
+	case "timezone":
+		return p.Timezone, true
+	}
+	return "", false
 }
 
 // data is the request's data, decoded now or before.
@@ -207,18 +303,6 @@ func (g *group) shared() *fragment {
 	return nil
 }
 
-// address sets what the parts know of their reader: language and direction of
-// the text, and how numbers and times are written.
-func (r *renderer) address(t *Template, req *Request) {
-	locale := t.defaultLocale
-	if g, ok := lookupLocale(t.groups[req.Medium], req.locale(), t.defaultLocale); ok {
-		locale = g.locale
-	}
-	r.who.at(t.readers, locale, req.locale(), req.To.Timezone)
-	r.root["lang"], r.root["dir"], r.root[readerRoot] = locale, direction(locale), &r.who
-	r.root["subject"], r.root["preheader"] = "", "" // until those parts are rendered
-}
-
 // execution runs the parts of one group until the first that fails.
 type execution struct {
 	*renderer
@@ -230,9 +314,8 @@ type execution struct {
 func (e *execution) content(m notice.Medium) (c notice.Content) {
 	switch m {
 	case notice.MediumEmail:
-		subject := singleLine(e.text(partSubject))
-		e.root["subject"], e.root["preheader"] = subject, singleLine(e.text(partPreheader))
-		c.Email = &notice.EmailContent{Subject: subject, HTML: e.text(partHTML), Text: e.text(partText), FromName: e.group.from, ReplyTo: e.group.replyTo}
+		e.head(singleLine(e.text(partSubject)), singleLine(e.text(partPreheader)))
+		c.Email = &notice.EmailContent{Subject: e.now.subject, HTML: e.text(partHTML), Text: e.text(partText), FromName: e.group.from, ReplyTo: e.group.replyTo}
 	case notice.MediumPush:
 		c.Push = &notice.PushContent{Title: singleLine(e.text(partTitle)), Body: strings.TrimSpace(e.text(partBody)), Data: e.json(partPushData),
 			Options: e.pushOptions()}
@@ -251,7 +334,7 @@ func (e *execution) text(p part) string {
 	if e.err != nil || program == nil {
 		return ""
 	}
-	text, err := e.run.text(program, e.root)
+	text, err := e.run.text(program)
 	switch {
 	case err == nil:
 		return text

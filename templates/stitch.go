@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"strconv"
 	"strings"
 	"text/template/parse"
 )
@@ -18,7 +17,7 @@ type stitchStep struct {
 	text     string
 	fragment int // -1: none
 	path     []string
-	write    func(any) (string, bool)
+	write    func(string) (string, bool)
 }
 
 // newStitch is nil when a part is not plain.
@@ -60,7 +59,7 @@ func plainValue(p *parse.PipeNode) (s stitchStep, ok bool) {
 	if plain, is := plainAction(p); is {
 		s.path, s.write = plain.path, writeText
 		if plain.json {
-			s.write = func(v any) (string, bool) { text, err := writeJSON(v); return text, err == nil }
+			s.write = func(v string) (string, bool) { text, err := writeJSON(v); return text, err == nil }
 		}
 		return s, true
 	}
@@ -85,30 +84,18 @@ func plainValue(p *parse.PipeNode) (s stitchStep, ok bool) {
 	return s, s.write != nil
 }
 
-func writeText(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	}
-	return "", false
-}
+func writeText(text string) (string, bool) { return text, true }
 
 // htmlSpecial are the characters that html/template writes as references in
 // text and in quoted attributes.
 var htmlSpecial = strings.NewReplacer("\x00", "\uFFFD", `"`, "&#34;", "&", "&amp;", "'", "&#39;", "+", "&#43;", "<", "&lt;", ">", "&gt;")
 
-func writeHTML(v any) (string, bool) {
-	text, ok := writeText(v)
-	return htmlSpecial.Replace(text), ok
-}
+func writeHTML(text string) (string, bool) { return htmlSpecial.Replace(text), true }
 
 // writeLink writes an address that needs nothing but references; whether
 // another is safe, and how it is spelled then, the engine decides.
-func writeLink(v any) (string, bool) {
-	link, ok := v.(string)
-	if !ok || !strings.HasPrefix(link, "https://") && !strings.HasPrefix(link, "http://") {
+func writeLink(link string) (string, bool) {
+	if !strings.HasPrefix(link, "https://") && !strings.HasPrefix(link, "http://") {
 		return "", false
 	}
 	for i := range len(link) {
@@ -120,7 +107,7 @@ func writeLink(v any) (string, bool) {
 }
 
 // text is the part's text; ok is false when the engine must see to it.
-func (s *stitch) text(r *run, root map[string]any) (text string, ok bool) {
+func (s *stitch) text(r *run) (text string, ok bool) {
 	var buffer [16]string
 	texts, length, steps := buffer[:0], 0, 0
 	for i := range s.steps {
@@ -134,9 +121,8 @@ func (s *stitch) text(r *run, root map[string]any) (text string, ok bool) {
 			}
 			piece, steps = hit.text, steps+hit.steps
 		case step.path != nil:
-			v, found := find(root, step.path)
-			if piece, ok = "", false; found {
-				piece, ok = step.write(v)
+			if piece, ok = r.now.text(step.path); ok {
+				piece, ok = step.write(piece)
 			}
 			if !ok {
 				return "", false
