@@ -24,13 +24,17 @@ type compiler struct {
 	layouts  map[string]*module                // by path
 	messages map[string]messages               // by locale
 	names    map[string]any                    // of the functions that parts may call
+	texts    *translators
 	readers  *readers
 	builtin  builtin
 }
 
 func newCompiler(src *sources, faults *Faults) *compiler {
-	c := &compiler{src: src, faults: faults, names: functionNames(), readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{}}
+	c := &compiler{
+		src: src, faults: faults, names: functionNames(), readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{},
+	}
 	c.builtin = newBuiltin(c.names, faults)
+	c.texts = &translators{builtin: c.builtin, made: map[string]*translator{}}
 	c.settings = parseCatalogueSettings(src.catalogue, faults)
 	c.partials = map[string]map[string]*parse.Tree{".html": {}, ".txt": {}, ".json": {}}
 	for _, file := range keys(src.partials) {
@@ -234,7 +238,7 @@ func (b *builder) complete(files map[part]sourceFile, m notice.Medium, locale st
 func (b *builder) program(p part, m *module, locale string) (compiled *program, translated bool) {
 	ext := path.Ext(m.main.ParseName)
 	l := link(*m, b.layout(p, ext), b.partials[ext])
-	texts := newTranslator(b.messages, locale, b.out.defaultLocale).orBuiltin(b.builtin)
+	texts := b.texts.get(b.messages, locale, b.out.defaultLocale)
 	before := b.faults.errors()
 	w := walker{part: l, texts: texts, dates: b.readers.zones, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
 	w.run()
@@ -280,7 +284,7 @@ func (l linked) finish(reachable map[string]bool, texts *translator) (*program, 
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := l.compile(reachable, l.calls(reachable, functions(texts)))
+	compiled, err := l.compile(reachable, l.calls(reachable, texts.functions))
 	if err != nil {
 		return nil, err
 	}

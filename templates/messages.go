@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -255,6 +256,27 @@ type translator struct {
 	rules  pluralRules
 	pseudo string // the pseudo-locale to write in; empty: none
 	chain  []messages
+	// functions are what a part in this locale may call; see translators.
+	functions map[string]any
+}
+
+// translators are made once a locale: thousands of parts share a few.
+type translators struct {
+	builtin builtin
+	mu      sync.Mutex
+	made    map[string]*translator
+}
+
+func (t *translators) get(all map[string]messages, locale, fallback string) *translator {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	found := t.made[locale]
+	if found == nil {
+		found = newTranslator(all, locale, fallback).orBuiltin(t.builtin)
+		found.functions = functions(found)
+		t.made[locale] = found
+	}
+	return found
 }
 
 func newTranslator(all map[string]messages, locale, fallback string) *translator {
