@@ -40,15 +40,28 @@ func TestScreenshots(t *testing.T) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join("..", "..", dir)
 	}
-	base, first := startDev(t)
+	catalogue := filepath.Join(t.TempDir(), "catalogue")
+	if err := os.CopyFS(catalogue, os.DirFS("../../examples/shop/catalogue")); err != nil {
+		t.Fatal(err)
+	}
+	base, first := startDev(t, catalogue)
 	send(t, first)
 	browser := launch(t)
-	for _, shot := range []struct{ file, url, click, ready string }{
-		{"inbox-email.png", base + "/dev/inbox/", `.row[data-channel=email]`, `.frame`},
-		{"inbox-push.png", base + "/dev/inbox/", `.row[data-channel=apns]`, `.push.ios`},
-		{"preview.png", base + "/dev/preview/#order-shipped/en/default", ``, `#html`},
+	desktop, phone := look{1440, 900, "light"}, look{360, 1120, "dark"}
+	for _, shot := range []struct {
+		file, url, click, ready string
+		look                    look
+	}{
+		{"inbox-email.png", base + "/dev/inbox/", `.row[data-channel=email]`, `.frame`, desktop},
+		{"inbox-push.png", base + "/dev/inbox/", `.row[data-channel=apns]`, `.push.ios`, desktop},
+		{"preview.png", base + "/dev/preview/#order-shipped?beside=de", ``, `.pane + .pane iframe.mail`, desktop},
+		{"preview-push.png", base + "/dev/preview/#order-shipped?channel=push&push=expanded", ``, `.ios .note.expanded`, phone},
+		{"preview-fault.png", base + "/dev/preview/#order-shipped?channel=source&file=order-shipped/en/email.html", ``, `#source .faulty`, desktop},
 	} {
-		picture := take(t, browser, shot.url, shot.click, shot.ready)
+		if shot.file == "preview-fault.png" {
+			breakTemplate(t, catalogue)
+		}
+		picture := take(t, browser, shot.look, shot.url, shot.click, shot.ready)
 		if err := os.WriteFile(filepath.Join(dir, shot.file), picture, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -58,13 +71,13 @@ func TestScreenshots(t *testing.T) {
 
 // startDev builds and runs `carillon dev` until the test ends. It returns its
 // address and the command line that it prints for a first notification.
-func startDev(t *testing.T) (base, first string) {
+func startDev(t *testing.T, catalogue string) (base, first string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "carillon")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/carillon").CombinedOutput(); err != nil {
 		t.Fatalf("building carillon: %v\n%s", err, out)
 	}
-	dev := exec.CommandContext(t.Context(), binary, "dev", "--listen", "127.0.0.1:0")
+	dev := exec.CommandContext(t.Context(), binary, "dev", "--listen", "127.0.0.1:0", "--catalogue", catalogue)
 	dev.Cancel = func() error { return dev.Process.Signal(os.Interrupt) }
 	dev.WaitDelay = 10 * time.Second
 	out, err := dev.StdoutPipe()
@@ -109,20 +122,38 @@ func launch(t *testing.T) context.Context {
 	return ctx
 }
 
-// light is what a reader prefers who has not said otherwise.
-func light(ctx context.Context, _ *chromedp.Target) error {
+// look is a screen, and the theme that its owner prefers.
+type look struct {
+	width, height int64
+	theme         string
+}
+
+func (l look) prefer(ctx context.Context, _ *chromedp.Target) error {
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "light"}}})
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.theme}}})
 	return err
+}
+
+// breakTemplate makes the mistake that the picture of a fault is of.
+func breakTemplate(t *testing.T, catalogue string) {
+	t.Helper()
+	name := filepath.Join(catalogue, "order-shipped", "en", "email.html")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, bytes.Replace(text, []byte(".data.carrier"), []byte(".data.carier"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // take opens a page in a tab of its own, clicks what is named, and takes a picture once everything
 // has come and stands still.
-func take(t *testing.T, browser context.Context, url, click, ready string) []byte {
+func take(t *testing.T, browser context.Context, l look, url, click, ready string) []byte {
 	t.Helper()
 	tab, closeTab := chromedp.NewContext(browser)
 	defer closeTab()
-	steps := []chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(1440, 900), chromedp.Func(light), chromedp.Navigate(url)}
+	steps := []chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(l.width, l.height), chromedp.Func(l.prefer), chromedp.Navigate(url)}
 	if click != "" {
 		all := `document.querySelectorAll('.row').length === 4` // the mail, two pushes, the webhook
 		steps = append(steps, until(all), chromedp.Click(chromedp.CSS(click)))

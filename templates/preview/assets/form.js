@@ -73,7 +73,7 @@ export class Form {
       say(words) { error.append(h("span", {}, words)); error.hidden = false; input.setAttribute("aria-invalid", "true"); describe(true); },
     });
     return h("div", { class: "field" },
-      h("div", { class: "row" }, h("label", { for: id }, schema.title || label, required && h("span", { class: "required" }, "required")), ...beside), hint, input, error);
+      h("div", { class: "row" }, h("label", { for: id }, schema.title || label, required === true && h("span", { class: "required" }, "required")), ...beside), hint, input, error);
   }
 
   // edit is the part of the form for one value.
