@@ -185,6 +185,9 @@ func TestACapThatDefersSendsAtTheMomentItHasRoom(t *testing.T) {
 	if early := sentAt.Add(time.Hour).Sub(until); early > 0 || early < -10*time.Second || d.Timeline[1].Code != "hourly" {
 		t.Fatalf("deferred by %q until %v, want an hour after %v", d.Timeline[1].Code, until, sentAt)
 	}
+	if detail := d.Timeline[1].Detail; !strings.Contains(detail, "1/h a user") || !strings.Contains(detail, until.UTC().Format("15:04:05")) {
+		t.Errorf("the timeline says %q, want the rule's limit and until when", detail)
+	}
 	w.clock.Advance(until.Sub(w.clock.Now()))
 	r := w.ended(second)
 	delivered := r.Deliveries[0].Timeline[len(r.Deliveries[0].Timeline)-1]
