@@ -202,12 +202,13 @@ func (q *Queue) try(ctx context.Context, batch []*admission) (again []*admission
 		failAll(batch, err)
 	}
 	q.admit(ctx, batch)
-	stored := 0
-	defer func() { q.backlog.admitted(stored) }()
+	stored, bytes := 0, 0
+	defer func() { q.backlog.admitted(stored, bytes) }()
 	for _, a := range batch {
 		switch {
 		case a.err == nil:
 			stored++
+			bytes += len(a.event) + len(a.head)
 			a.answer(Admitted{ID: a.id, Duplicate: a.duplicate})
 		case errors.Is(a.err, ErrUnavailable) && !errors.Is(a.err, errNotDurable):
 			again = append(again, a)

@@ -125,11 +125,14 @@ func (q *Queue) readMeta(ctx context.Context) (counts flow, tenants int, err err
 }
 
 const (
-	// drainSamples looks at the queue's counts, drainEvery apart, are what the
-	// drain's rate is taken from: long enough that a send that takes seconds is
-	// an even flow, short enough that a provider that stops is noticed.
-	drainSamples = 16
-	drainEvery   = backlogEvery
+	// drainSamples looks at the queue's counts, drainEvery apart, are kept: a
+	// minute. The pace is taken from the last fewSamples of them, so that a
+	// provider that changes is noticed, or from as many more as it takes for
+	// enoughDrained entries, so that a slow one's is not a matter of chance.
+	drainSamples  = 128
+	fewSamples    = 16
+	enoughDrained = 50
+	drainEvery    = backlogEvery
 )
 
 // everyTurn stands for all turns together.
@@ -152,6 +155,7 @@ type drainSample struct {
 type drainClass struct {
 	pace  float64   // entries a second when it moved last; 0: it never did
 	moved time.Time // when something left it last, or nothing was there to leave
+	empty time.Time // when nothing was there last: the time before says nothing of the pace
 }
 
 // of sums up a turn, a lane and those that are less urgent.
@@ -189,15 +193,38 @@ func (d *drain) observe(counts, waiting flow, now time.Time) {
 func (d *drain) move(turn, lane int, waiting *flow, now time.Time) {
 	c, last := &d.classes[turn][lane], len(d.samples)-1
 	if last == 0 || waiting.of(turn, lane) <= 0 {
-		c.moved = now
-	}
-	if last == 0 {
+		c.moved, c.empty = now, now
 		return
 	}
-	sum := func(i int) int64 { return d.samples[i].counts.of(turn, lane) }
-	rate := float64(sum(last)-sum(0)) / now.Sub(d.samples[0].at).Seconds()
-	if sum(last) > sum(last-1) && rate > 0 {
-		c.pace, c.moved = rate, now
+	if d.drained(turn, lane, last-1, last) <= 0 {
+		return
+	}
+	if pace := d.pace(turn, lane, c.empty); pace > 0 {
+		c.pace, c.moved = pace, now
+	}
+}
+
+// drained is how much left a class between two samples.
+func (d *drain) drained(turn, lane, from, to int) int64 {
+	return d.samples[to].counts.of(turn, lane) - d.samples[from].counts.of(turn, lane)
+}
+
+// pace is how many entries a second left a class, as far back as is enough and
+// not before since.
+func (d *drain) pace(turn, lane int, since time.Time) float64 {
+	last := len(d.samples) - 1
+	for back := fewSamples; ; back *= 2 {
+		from := max(last-back, 0)
+		for from < last && d.samples[from].at.Before(since) {
+			from++
+		}
+		n := d.drained(turn, lane, from, last)
+		if n >= enoughDrained || from > last-back || back >= drainSamples {
+			if dt := d.samples[last].at.Sub(d.samples[from].at); dt > 0 {
+				return float64(n) / dt.Seconds()
+			}
+			return 0
+		}
 	}
 }
 
@@ -227,7 +254,8 @@ func (d *drain) wait(entries, turn int, lane notice.Lane, now time.Time) time.Du
 	if c.pace <= 0 {
 		return growing(stalled)
 	}
-	seconds := min(float64(entries)/c.pace, longestRetry.Seconds())
+	const doubt = 1.03 // a pace is known no better
+	seconds := min(doubt*float64(entries)/c.pace, longestRetry.Seconds())
 	wait := time.Duration(seconds*float64(time.Second)) + backlogEvery // what is known by then may be so old
 	if stalled > stalledAfter {
 		wait += stalled

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -73,6 +74,22 @@ func (q *Queue) measureMemory(ctx context.Context) {
 		}
 	}
 	b.tight = now
+}
+
+// memoryLeft is what is left until the next lane is refused, of the server that
+// has the least.
+func (q *Queue) memoryLeft() int64 {
+	q.backlog.mu.Lock()
+	defer q.backlog.mu.Unlock()
+	least := int64(math.MaxInt64)
+	for _, s := range q.backlog.stores {
+		for _, lane := range notice.Lanes() {
+			if over := s.over(lane, q.cfg.MaxMemory); over < 0 && q.cfg.MaxMemory.Of(s.most) > 0 {
+				least = min(least, -over)
+			}
+		}
+	}
+	return least
 }
 
 // readStores is the memory of each partition's server; one for all on a single

@@ -82,10 +82,13 @@ type backlog struct {
 	parked parkedTrend
 	stores []store // of each partition, or one for all
 	tight  time.Time
-	since  atomic.Int64 // admitted since the measurement
-	soon   atomic.Int64 // the number of since at which to measure again at once
+	since  intake // admitted since the measurement
+	soon   intake // at which to measure again at once
 	again  chan struct{}
 }
+
+// intake is how much was admitted.
+type intake struct{ entries, bytes atomic.Int64 }
 
 // parkedTrend is since when what waits for providers has not become less.
 type parkedTrend struct {
@@ -173,8 +176,12 @@ func (b *backlog) observe(measured Backlog, counts flow, now time.Time) {
 
 // admitted counts admissions. When they may have filled what room there was, it
 // has the backlog measured at once.
-func (b *backlog) admitted(n int) {
-	if b.since.Add(int64(n)) < b.soon.Load() {
+func (b *backlog) admitted(entries, bytes int) {
+	if entries == 0 {
+		return
+	}
+	e, n := b.since.entries.Add(int64(entries)), b.since.bytes.Add(int64(bytes))
+	if e < b.soon.entries.Load() && n < b.soon.bytes.Load() {
 		return
 	}
 	select {

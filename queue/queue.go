@@ -89,7 +89,7 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		stopped: make(chan struct{}), spendings: make(chan *spending, spendQueue), random: rand.Float64,
 	}
 	q.backlog.again = make(chan struct{}, 1)
-	q.backlog.soon.Store(1)
+	q.backlog.soon.entries.Store(1)
 	for _, o := range options {
 		o(q)
 	}

@@ -20,14 +20,17 @@ const (
 // watchBacklog measures until ctx ends.
 func (q *Queue) watchBacklog(ctx context.Context) {
 	for q.awaitMeasurement(ctx) {
-		admitted := q.backlog.since.Load()
+		b := &q.backlog
+		entries, bytes := b.since.entries.Load(), b.since.bytes.Load()
 		measured, counts, err := q.measure(ctx)
 		if err != nil {
 			continue // ingest finds out by itself that the store is gone
 		}
-		q.backlog.observe(measured, counts, q.now())
-		q.backlog.since.Add(-admitted)
-		q.backlog.soon.Store(int64(q.roomLeft(&measured)/4 + 1))
+		b.observe(measured, counts, q.now())
+		b.since.entries.Add(-entries)
+		b.since.bytes.Add(-bytes)
+		b.soon.entries.Store(int64(q.roomLeft(&measured)/4 + 1))
+		b.soon.bytes.Store(q.memoryLeft() / 8) // an entry takes more than its bytes
 	}
 }
 
