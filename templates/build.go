@@ -27,6 +27,7 @@ type compiler struct {
 	texts    *translators
 	readers  *readers
 	builtin  builtin
+	pseudo   string // the pseudo-locale that is made beside the default locale; empty: none
 }
 
 func newCompiler(src *sources, faults *Faults) *compiler {
@@ -160,6 +161,10 @@ func (b *builder) medium(m notice.Medium) {
 			"has parts for %s, but the default locale %s has none, so a reader of another locale would get nothing: add them under %s/%s", m, fallback, b.src.name, fallback)
 		return
 	}
+	if b.pseudo != "" {
+		groups[b.pseudo], _ = b.group(m, b.pseudo, fallback)
+		return
+	}
 	if translated && len(groups) == 1 {
 		b.translations(m, groups)
 	}
@@ -251,6 +256,9 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 		if l, called = l.inlineCSS(b.faults); b.faults.errors() > before {
 			return nil, w.translated
 		}
+	}
+	if texts.pseudo != "" && path.Ext(l.file) != ".json" {
+		l, called = l.inPseudo(texts.pseudo)
 	}
 	compiled, err := l.build(called, texts)
 	if err != nil {

@@ -23,6 +23,7 @@ type Catalogue struct {
 	templates     map[string]*Template
 	past          map[string][]*Template // earlier versions, newest first; see Store
 	findings      Faults                 // of Load, which refuse nothing by themselves
+	src           *sources               // for Pseudo
 	texts         map[string]string      // path → source, for the places that Examine names
 	renderers     renderers
 	cache         atomic.Pointer[Cache] // of what renderings share; see UseCache
@@ -77,7 +78,7 @@ func Load(fsys fs.FS) (*Catalogue, error) {
 	names := keys(src.templates)
 	built := make([]*builder, len(names))
 	each(len(names), func(i int) { built[i] = c.template(src.templates[names[i]]) })
-	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: make(map[string]*Template, len(names)), texts: src.texts()}
+	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: make(map[string]*Template, len(names)), texts: src.texts(), src: src}
 	for i, b := range built {
 		catalogue.templates[names[i]] = b.out
 		faults = append(faults, *b.faults...)

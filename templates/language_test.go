@@ -229,6 +229,42 @@ func TestPseudoTextsLeaveWhatIsNotText(t *testing.T) {
 	}
 }
 
+func TestAPseudoLocaleShowsTextsAndIsNeverServed(t *testing.T) {
+	source := `<style>p{top:0}</style><p title="Title">Hello {{.to.name}} &amp; <a href="https://acme.example/a">friends</a></p>{{if .data.x}}Yes{{end}}{{t "bye" .to.name}}{{template "f" .}}`
+	c := mustLoad(t, folder("m/en/email.subject.txt", "Hi {{.to.name}}", "m/en/email.html", source, "m/en/webhook.json", `{"a":"Text"}`,
+		"_locales/en.yaml", "bye: 'Bye {1}'", "_partials/f.html", "<b>Foot</b>", "m/de/email.subject.txt", "s", "m/de/email.html", "h"))
+	req := request("m", notice.MediumEmail, `{"x":1}`)
+	req.Locale = pseudoLong
+	if r, err := c.Render(req); err != nil || r.Locale != "en" || !strings.Contains(r.Content.Email.HTML, "Hello Ada") {
+		t.Errorf("the catalogue itself serves %+v, %v", r.Content.Email, err)
+	}
+	p, err := c.Pseudo("m", pseudoLong)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Render(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `<style>p{top:0}</style><p title="Title">[Ĥéļļö one] Ada &amp; <a href="https://acme.example/a">[ƒŕîéñðš one]</a></p>[Ýéš one][Ɓýé Åðå one]<b>[Ƒööţ one]</b>`
+	if got := r.Content.Email.HTML; got != want || r.Content.Email.Subject != "[Ĥî] Ada" {
+		t.Errorf("subject %q\n got %s\nwant %s", r.Content.Email.Subject, got, want)
+	}
+	if p, err = c.Pseudo("m", pseudoRTL); err != nil {
+		t.Fatal(err)
+	}
+	req.Locale = pseudoRTL
+	if r, err = p.Render(req); err != nil || !strings.Contains(r.Content.Email.HTML, "\u202eFoot\u202c") {
+		t.Errorf("%q, %v", r.Content.Email, err)
+	}
+	if _, err := c.Pseudo("m", "en"); err == nil {
+		t.Error("en is a pseudo-locale")
+	}
+	if _, err := Load(folder("m/en-XA/email.subject.txt", "s")); err == nil {
+		t.Error("a catalogue has parts in a pseudo-locale")
+	}
+}
+
 func FuzzMessages(f *testing.F) {
 	for _, seed := range []string{"a: b", "a: {one: x, other: y}", "a: {select: g, other: '{n}'}", "a: {b: {c: d}}", "a: {plural: 1, one: {{.X}}}", "a: {select: g, other: {select: h, other: {one: 1, other: 2}}}"} {
 		f.Add(seed, "de-AT")

@@ -272,7 +272,14 @@ func (t *translators) get(all map[string]messages, locale, fallback string) *tra
 	defer t.mu.Unlock()
 	found := t.made[locale]
 	if found == nil {
-		found = newTranslator(all, locale, fallback).orBuiltin(t.builtin)
+		speaks := locale
+		if isPseudo(locale) {
+			speaks = fallback
+		}
+		found = newTranslator(all, speaks, fallback).orBuiltin(t.builtin)
+		if isPseudo(locale) {
+			found.pseudo = locale
+		}
 		found.functions = functions(found)
 		t.made[locale] = found
 	}

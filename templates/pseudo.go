@@ -1,10 +1,16 @@
 package templates
 
 import (
+	"fmt"
+	"path"
 	"slices"
 	"strings"
+	"text/template/parse"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
 )
 
 // The pseudo-locales, by their CLDR names. They show what a translation will
@@ -31,7 +37,12 @@ func pseudoText(locale, text string) string {
 	lead := text[:len(text)-len(strings.TrimLeftFunc(text, unicode.IsSpace))]
 	tail := text[len(strings.TrimRightFunc(text, unicode.IsSpace)):]
 	core := text[len(lead) : len(text)-len(tail)]
-	if !strings.ContainsFunc(core, unicode.IsLetter) {
+	letters := false
+	outsideProtected(core, func(s string) string {
+		letters = letters || strings.ContainsFunc(s, unicode.IsLetter)
+		return s
+	})
+	if !letters {
 		return text
 	}
 	if locale == pseudoRTL {
@@ -118,4 +129,79 @@ func protected(text string) int {
 		return n + 1
 	}
 	return 0
+}
+
+// Pseudo is a catalogue of one template in a pseudo-locale and its default
+// locale, for previews and tests. It is made anew with each call, and no reader
+// ever gets it.
+func (c *Catalogue) Pseudo(name, locale string) (*Catalogue, error) {
+	src, ok := c.src.templates[name]
+	switch {
+	case !isPseudo(locale):
+		return nil, fmt.Errorf("%q is no pseudo-locale: there are %s", locale, strings.Join(PseudoLocales(), " and "))
+	case !ok:
+		return nil, fmt.Errorf("there is no template %q in the catalogue%s", name, known(name, c.Names()))
+	}
+	var faults Faults
+	compile := newCompiler(c.src, &faults)
+	compile.pseudo = locale
+	b := compile.template(src)
+	if err := append(faults, *b.faults...).Err(); err != nil {
+		return nil, err
+	}
+	return &Catalogue{defaultLocale: c.defaultLocale, templates: map[string]*Template{name: b.out}, texts: c.texts, src: c.src}, nil
+}
+
+// inPseudo is a linked part with its texts in a pseudo-locale, and the trees
+// that it calls. Tags, styles and what stands in attributes stay.
+func (l linked) inPseudo(locale string) (linked, map[string]bool) {
+	s := stylist{trees: l.trees, called: map[string]bool{}}
+	s.out = linked{file: l.file, entry: l.entry.Copy(), trees: map[string]*parse.Tree{}}
+	s.flatten(s.out.entry, s.out.entry.Root)
+	if s.tooBig {
+		return l, nil
+	}
+	if path.Ext(l.file) == ".html" {
+		s.pseudoHTML(locale)
+	} else {
+		s.pseudoRun(locale, s.text.String(), 0)
+	}
+	s.apply()
+	return s.out, s.called
+}
+
+func (s *stylist) pseudoHTML(locale string) {
+	at, silent := 0, false
+	z := html.NewTokenizer(strings.NewReader(s.text.String()))
+	for kind := z.Next(); kind != html.ErrorToken; kind = z.Next() {
+		raw := string(z.Raw())
+		switch {
+		case kind == html.StartTagToken:
+			tag := z.Token().DataAtom
+			silent = tag == atom.Style || tag == atom.Script
+		case kind == html.TextToken && !silent:
+			s.pseudoRun(locale, raw, at)
+		default:
+			silent = false
+		}
+		at += len(raw)
+	}
+}
+
+// pseudoRun changes the stretches of text between the marks of actions.
+func (s *stylist) pseudoRun(locale, text string, at int) {
+	for text != "" {
+		n := strings.IndexAny(text, marks)
+		if n < 0 {
+			n = len(text)
+		}
+		if changed := pseudoText(locale, text[:n]); changed != text[:n] {
+			s.edits = append(s.edits, edit{at, at + n, changed})
+		}
+		if n == len(text) {
+			return
+		}
+		_, size := utf8.DecodeRuneInString(text[n:])
+		text, at = text[n+size:], at+n+size
+	}
 }

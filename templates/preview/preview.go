@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -38,6 +39,13 @@ func Render(c *templates.Catalogue, name string, o Options) (Result, error) {
 	t, ok := c.Template(name)
 	if !ok {
 		return Result{}, unknown("template", name, c.Names())
+	}
+	if slices.Contains(templates.PseudoLocales(), o.Locale) {
+		var err error
+		if c, err = c.Pseudo(name, o.Locale); err != nil {
+			return Result{}, err
+		}
+		t, _ = c.Template(name)
 	}
 	data, err := chooseData(t, o)
 	if err != nil {
