@@ -73,13 +73,13 @@ type gateway struct {
 }
 
 // startGateway starts `carillon ingest` or `carillon consume` and waits until
-// it is ready.
-func (l *lab) startGateway(ctx context.Context, command string) (*gateway, error) {
+// it is ready. env is set besides, as NAME=value.
+func (l *lab) startGateway(ctx context.Context, command string, env ...string) (*gateway, error) {
 	admin, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	p, err := l.start(command, l.binary, []string{"CARILLON_ADMIN_LISTEN=" + admin}, command, "--config", l.config)
+	p, err := l.start(command, l.binary, append(env, "CARILLON_ADMIN_LISTEN="+admin), command, "--config", l.config)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ type options struct {
 	connections int           // of the load generator, for single notifications
 	rounds      int           // of each row
 	span        time.Duration // of each open loop
+	rateSpan    time.Duration // of the row rate
+	plot        string
 	only        string
 	json        string
 	profile     string
@@ -72,6 +74,8 @@ func readFlags() (o options) {
 	flag.IntVar(&o.connections, "clients", 64, "connections that post single notifications")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
 	flag.DurationVar(&o.span, "span", 10*time.Second, "how long each open loop takes")
+	flag.DurationVar(&o.rateSpan, "rate-span", time.Minute, "how long the row rate takes")
+	flag.StringVar(&o.plot, "plot", "", "where to write the row rate's picture, as SVG")
 	flag.StringVar(&o.only, "only", "", "rows to run, separated by commas: "+strings.Join(names(rows(options{})), ", "))
 	flag.StringVar(&o.json, "json", "", "where to write the figures as JSON")
 	flag.StringVar(&o.profile, "profile", "", "where to write a CPU profile of the gateway's process (rows drain, ingest and ndjson)")

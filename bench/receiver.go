@@ -21,7 +21,8 @@ import (
 
 // receiver counts what it is sent, in a process of its own, so that its work is
 // the same for whoever sends. What comes to /h/TAG is counted under TAG;
-// /slow/TAG is answered after slowness.
+// /slow/TAG is answered after slowness; of what comes to /timed/TAG every moment
+// is kept.
 type receiver struct {
 	tallies sync.Map // tag → *tally
 }
@@ -39,6 +40,7 @@ type tally struct {
 	first, last atomic.Int64 // unix ns
 	mu          sync.Mutex
 	ages        []time.Duration // of the requests whose body says when they were due
+	came        []int64         // unix ns, of the requests to /timed
 }
 
 // stats is what a receiver tells about a tag.
@@ -72,7 +74,9 @@ func serveReceiver([]string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /h/", r.take)
 	mux.HandleFunc("POST /slow/", r.takeSlowly)
+	mux.HandleFunc("POST /timed/", r.takeTimed)
 	mux.HandleFunc("GET /stats/", r.stats)
+	mux.HandleFunc("GET /moments/", r.moments)
 	mux.HandleFunc("POST /reset", r.reset)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	fmt.Println(listeners[0].Addr().(*net.TCPAddr).Port)
@@ -146,6 +150,24 @@ func (r *receiver) takeSlowly(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case <-req.Context().Done():
 	}
+}
+
+func (r *receiver) takeTimed(w http.ResponseWriter, req *http.Request) {
+	now := time.Now()
+	io.Copy(io.Discard, req.Body)
+	t := r.tally(req.URL.Path[len("/timed/"):])
+	t.add(now, nil)
+	t.mu.Lock()
+	t.came = append(t.came, now.UnixNano())
+	t.mu.Unlock()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (r *receiver) moments(w http.ResponseWriter, req *http.Request) {
+	t := r.tally(strings.TrimPrefix(req.URL.Path, "/moments/"))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	json.NewEncoder(w).Encode(t.came)
 }
 
 func (t *tally) add(now time.Time, body []byte) {

@@ -22,7 +22,7 @@ func rows(o options) []row {
 	return []row{
 		drainRow(), peersRow(), queueRow(),
 		ingestRow(), ndjsonRow(), bothRow(),
-		latencyRow(), criticalRow(o), tenantRow(o), slowRow(),
+		latencyRow(), criticalRow(o), tenantRow(o), slowRow(), rateRow(),
 		memoryRow(o),
 	}
 }

@@ -177,9 +177,9 @@ func (p *Pace) grant(g *grant) {
 	p.signal()
 }
 
-// collect is what to ask for in a frame of so many permits, and how many have
-// ended unused.
-func (p *Pace) collect(frame int) (want, returned int) {
+// collect is what to ask for in a frame of so many permits, for once or for each
+// frame to come, and how many have ended unused.
+func (p *Pace) collect(frame int) (want, returned int, once bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expire(time.Now())

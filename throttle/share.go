@@ -19,6 +19,9 @@ const (
 	frameTime = 100 * time.Millisecond
 	// askAgain is how soon a consumer asks again that has used up what it got.
 	askAgain = 20 * time.Millisecond
+	// askAfter is how much later than it might a consumer asks: by then it knows
+	// what it has not used of the frame before.
+	askAfter = burstTime + 2*time.Millisecond
 	// askLimit bounds the wait for Redis' answer: later, the frame is over.
 	askLimit = 500 * time.Millisecond
 	// askRest is how long a consumer waits after the first of several failures;
@@ -175,12 +178,12 @@ func (s *share) ask(ctx context.Context) (at time.Time, got bool) {
 	default:
 	}
 	f := frameOf(rate)
-	want, returned := s.pace.collect(f.size)
+	want, returned, once := s.pace.collect(f.size)
 	if want == 0 {
 		return time.Time{}, false
 	}
 	s.asked = time.Now()
-	a, err := s.call(ctx, f, want, returned)
+	a, err := s.call(ctx, f, want, returned, once)
 	if err != nil {
 		return s.failed(ctx, err), false
 	}
@@ -193,7 +196,7 @@ func (s *share) ask(ctx context.Context) (at time.Time, got bool) {
 		s.held = a.end
 		s.pace.grant(newGrant(a.permits, s.clock.local(a.from), s.clock.local(a.to), a.phase, f.keep()))
 	}
-	return s.clock.local(a.back), a.permits > 0
+	return s.clock.local(a.back).Add(askAfter), a.permits > 0
 }
 
 // failed takes note of a failure, and returns when to try again. What was given
@@ -213,10 +216,10 @@ type answer struct {
 	phase                    float64
 }
 
-func (s *share) call(ctx context.Context, f frame, want, returned int) (answer, error) {
+func (s *share) call(ctx context.Context, f frame, want, returned int, once bool) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	reply, err := s.rates.eval(ctx, s.key, s.name, f.size, f.span.Microseconds(), want, returned, s.held.Microseconds())
+	reply, err := s.rates.eval(ctx, s.key, s.name, f.size, f.span.Microseconds(), want, returned, s.held.Microseconds(), once)
 	if err != nil {
 		return answer{}, fmt.Errorf("ask for permits of a shared rate: %w", err)
 	}
@@ -233,7 +236,7 @@ func (s *share) leave() {
 	if s.asked.IsZero() || time.Since(s.asked) > idleTime {
 		return
 	}
-	_, _ = s.call(context.Background(), frame{size: 1, span: frameTime}, 0, 0)
+	_, _ = s.call(context.Background(), frame{size: 1, span: frameTime}, 0, 0, true)
 }
 
 func (s *share) note(next time.Time) {

@@ -14,16 +14,16 @@
 -- ARGV     the consumer's name; the permits and the µs of a frame of its rate;
 --          how many permits it wants a frame, 0 to leave; how many of those it
 --          was given have ended unused; the end of the last frame that it has
---          permits of
+--          permits of; 1: it wants them once, 0: in each frame until it says
+--          otherwise
 -- Returns  now; the number of permits given; the start and the end of the time
 --          to use them in; where in a stride the first is, in millionths; when
 --          to ask again; the end of the frame
 
 local LEAD = 100000 -- a frame may be had so long before it starts
-local SLACK = 60000 -- so late may a consumer ask and still be counted on
+local SLACK = 80000 -- so late may a consumer ask and still be counted on
 local MARGIN = 0.2 -- of a frame: what the pool holds at most, 2 % of a second
 local FEW = 16 -- permits of a frame, up to which each has its own place
-local GUESSING = 4 -- permits of a frame, from which consumers ask for what they expect to need
 local EXTRA = 0.08 -- of a frame: what is paid out of the pool at once
 
 local name, want, returned, held = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -111,7 +111,7 @@ local function advance(start)
   head.start, head.taken = start, 0
   head.pool = math.min(head.pool, MARGIN * head.size)
   if wanted > head.size and head.size >= 10 then
-    local extra = math.floor(math.min(head.pool, EXTRA * head.size))
+    local extra = math.floor(math.min(head.pool, math.max(EXTRA * head.size, 1)))
     head.size, head.pool = head.size + extra, head.pool - extra
   end
   divide(askers)
@@ -193,7 +193,7 @@ end
 local n, from, to, phase = take()
 count(n)
 if n > 0 then me.last = n end
-if me.size < GUESSING then me.want = math.max(want - n, 0) end -- it asks for what waits
+if ARGV[7] == '1' then me.want = math.max(want - n, 0) end
 local back = math.max(head.start + head.span - LEAD, now)
 if n == 0 and head.taken == 0 then
   back = math.min(back, head.start + 5000) -- whose it is may not come
