@@ -57,9 +57,6 @@ func baseOf(tag string) string {
 	return base
 }
 
-// key is what a reader's functions depend on: equal keys give equal texts.
-func (r *reading) key() string { return r.locale.Tag + " " + r.zone }
-
 // readerFunctions are the template functions that a reader is given to. What
 // an author calls `number` is compiled as readerCall("number") with the reader
 // put first.
