@@ -19,6 +19,7 @@ type Config struct {
 	Auth      Auth      `yaml:"auth" doc:"API keys"`
 	Tenants   []Tenant  `yaml:"tenants" doc:"weights and rates; a tenant that is not listed has weight 1 and no rate"`
 	Templates Templates `yaml:"templates" doc:"the catalogue and its cache"`
+	Assets    Assets    `yaml:"assets" doc:"the catalogue's images and fonts, as readers of mails get them"`
 	Throttle  Throttle  `yaml:"throttle" doc:"what a recipient is spared"`
 	Channels  Channels  `yaml:"channels" doc:"one section a channel; a channel without its section is off"`
 	Feedback  Feedback  `yaml:"feedback" doc:"what comes back of mail: bounces and complaints"`

@@ -23,6 +23,7 @@ func (c *Config) Validate() Faults {
 	c.checkListeners(r)
 	c.Auth.check(r, c.Ingest.Listen)
 	checkTenants(r, c.Tenants)
+	c.Assets.check(r)
 	c.Throttle.check(r, c.Auth.Keys)
 	c.Channels.check(r)
 	c.Feedback.check(r)
