@@ -44,6 +44,7 @@ type Template struct {
 	channels      []notice.Medium
 	defaultLocale string
 	readers       *readers
+	choices       choices
 	groups        map[notice.Medium]map[string]*group // by locale
 	contract      contract
 	glance        *glance

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,6 +58,20 @@ func TestTheChainOfALocaleLeadsToWhatItsReadersRead(t *testing.T) {
 		if got, _ := lookupLocale(entries, c.locale, fallback); got != c.want {
 			t.Errorf("a reader of %q with parts in %s gets %q, want %q (chain %v)", c.locale, c.has, got, c.want, localeChain(c.locale))
 		}
+	}
+}
+
+func TestWhatATemplateRemembersOfLocalesIsBounded(t *testing.T) {
+	c := mustLoad(t, mail("x"))
+	req := request("m", notice.MediumEmail, `{}`)
+	for i := range 3 * maxChoices {
+		req.Locale = "fr-x-" + strconv.Itoa(i)
+		if r, err := c.Render(req); err != nil || r.LocaleNote != "rendered in en: no parts for "+req.Locale {
+			t.Fatalf("%s: %q, %v", req.Locale, r.LocaleNote, err)
+		}
+	}
+	if m, _ := c.Template("m"); len(m.choices.made) != maxChoices {
+		t.Errorf("%d locales are remembered, want %d", len(m.choices.made), maxChoices)
 	}
 }
 

@@ -104,8 +104,8 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 		return Rendering{}, err
 	}
 	out := Rendering{Version: t.Version, Fallback: fallback}
-	g, ok := lookupLocale(t.groups[req.Medium], req.locale(), t.defaultLocale)
-	if !ok {
+	g, note := t.choices.get(t, &req)
+	if g == nil {
 		if req.Medium != notice.MediumWebhook {
 			return Rendering{}, fmt.Errorf("template %q has no parts for %s", t.Name, req.Medium)
 		}
@@ -113,7 +113,7 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 		out.Content.Webhook, err = defaultBody(req)
 		return out, err
 	}
-	out.Locale, out.LocaleNote = g.locale, localeNote(req, g)
+	out.Locale, out.LocaleNote = g.locale, note
 	r := c.renderers.get()
 	defer c.renderers.put(r)
 	r.run.cache = c.cache.Load()
@@ -127,16 +127,6 @@ func (c *Catalogue) Render(req Request) (Rendering, error) {
 		return Rendering{}, fmt.Errorf("render template %q: %w", t.Name, e.err)
 	}
 	return out, nil
-}
-
-// localeNote is what a delivery's record says of a language that was missing.
-// A webhook has none.
-func localeNote(req Request, g *group) string {
-	asked := req.locale()
-	if req.Medium == notice.MediumWebhook || isServed(asked, g.locale) {
-		return ""
-	}
-	return fmt.Sprintf("rendered in %s: no parts for %s", g.locale, canonicalLocale(asked))
 }
 
 // pinned is the version of a template that a request asks for, or the current
