@@ -27,15 +27,17 @@ type compiler struct {
 	texts    *translators
 	readers  *readers
 	builtin  builtin
+	assets   assetIndex
 	pseudo   string // the pseudo-locale that is made beside the default locale; empty: none
 }
 
-func newCompiler(src *sources, faults *Faults) *compiler {
+func newCompiler(src *sources, o options, faults *Faults) *compiler {
 	c := &compiler{
 		src: src, faults: faults, names: functionNames(), readers: newReaders(), layouts: map[string]*module{}, messages: map[string]messages{},
 	}
 	c.builtin = newBuiltin(c.names, faults)
-	c.texts = &translators{builtin: c.builtin, made: map[string]*translator{}}
+	c.assets = newAssetIndex(src, o)
+	c.texts = &translators{builtin: c.builtin, assets: c.assets, made: map[string]*translator{}}
 	c.settings = parseCatalogueSettings(src.catalogue, faults)
 	c.partials = map[string]map[string]*parse.Tree{".html": {}, ".txt": {}, ".json": {}}
 	for _, file := range keys(src.partials) {
@@ -112,7 +114,7 @@ func (c *compiler) template(src *templateSource) *builder {
 	b.out.glance = newGlance(&b.out.contract)
 	b.out.optional = b.out.contract.optional()
 	b.out.Samples = b.samples()
-	b.out.Version = b.version()
+	b.out.Version, b.out.used = b.version(), b.bundle()
 	return b
 }
 
@@ -245,7 +247,7 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 	l := link(*m, b.layout(p, ext), b.partials[ext])
 	texts := b.texts.get(b.messages, locale, b.out.defaultLocale)
 	before := b.faults.errors()
-	w := walker{part: l, texts: texts, dates: b.readers.zones, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}}
+	w := walker{part: l, texts: texts, dates: b.readers.zones, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}, assets: &b.assets, usesAssets: map[string]bool{}}
 	w.run()
 	b.depend(l, w)
 	if b.faults.errors() > before {
@@ -347,6 +349,9 @@ func (b *builder) depend(l linked, w walker) {
 			b.used[path.Join(localesDir, locale+".yaml")] = text
 		}
 	}
+	for file := range w.usesAssets {
+		b.used[file] = b.assets.sums[file]
+	}
 }
 
 // channels are what template.yaml names, or every medium that has parts.
@@ -401,6 +406,17 @@ func (b *builder) samples() []Sample {
 		return strings.Compare(x.Name, y.Name)
 	})
 	return samples
+}
+
+// bundle is everything that was used and that is not built in.
+func (b *builder) bundle() Files {
+	all := Files{}
+	for file, text := range b.used {
+		if _, builtin := b.builtin.texts[file]; !builtin && text != "" {
+			all[file] = text
+		}
+	}
+	return all
 }
 
 // version hashes everything that was used.

@@ -21,10 +21,12 @@ import (
 type Catalogue struct {
 	defaultLocale string
 	templates     map[string]*Template
-	past          map[string][]*Template // earlier versions, newest first; see Store
-	findings      Faults                 // of Load, which refuse nothing by themselves
-	src           *sources               // for Pseudo
-	texts         map[string]string      // path → source, for the places that Examine names
+	past          *past             // earlier versions; nil: none, see Store
+	findings      Faults            // of Load, which refuse nothing by themselves
+	src           *sources          // for Pseudo, and Files
+	options       options           // that it was loaded with
+	assets        map[string]Asset  // by name in URLs
+	texts         map[string]string // path → source, for the places that Examine names
 	renderers     renderers
 	cache         atomic.Pointer[Cache] // of what renderings share; see UseCache
 }
@@ -49,6 +51,7 @@ type Template struct {
 	contract      contract
 	glance        *glance
 	optional      [][]string // paths of the data that may be absent
+	used          Files      // everything that the version is made of; assets as their digests
 }
 
 // Sample is example data of a template, as its template.yaml gives it.
@@ -69,17 +72,20 @@ type group struct {
 // Load reads, checks and compiles a catalogue. When anything in it is wrong
 // the error is Faults with everything that is, and no catalogue comes back.
 // What is only a warning comes with Examine.
-func Load(fsys fs.FS) (*Catalogue, error) {
+func Load(fsys fs.FS, opts ...Option) (*Catalogue, error) { return load(fsys, optionsOf(opts)) }
+
+func load(fsys fs.FS, o options) (*Catalogue, error) {
 	var faults Faults
-	src, err := readSources(fsys, &faults)
+	src, err := readSources(fsys, o, &faults)
 	if err != nil {
 		return nil, err
 	}
-	c := newCompiler(src, &faults)
+	c := newCompiler(src, o, &faults)
 	names := keys(src.templates)
 	built := make([]*builder, len(names))
 	each(len(names), func(i int) { built[i] = c.template(src.templates[names[i]]) })
-	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: make(map[string]*Template, len(names)), texts: src.texts(), src: src}
+	catalogue := &Catalogue{defaultLocale: c.settings.defaultLocale, templates: make(map[string]*Template, len(names)), texts: src.texts(),
+		src: src, options: o, assets: serveable(src)}
 	for i, b := range built {
 		catalogue.templates[names[i]] = b.out
 		faults = append(faults, *b.faults...)
@@ -91,6 +97,10 @@ func Load(fsys fs.FS) (*Catalogue, error) {
 	catalogue.findings = faults
 	return catalogue, nil
 }
+
+// Files is everything that the catalogue was made of: what Load makes the same
+// catalogue of again.
+func (c *Catalogue) Files() Files { return c.src.files() }
 
 // Template is the current version of a template.
 func (c *Catalogue) Template(name string) (*Template, bool) {

@@ -54,6 +54,7 @@ func functions(t *translator) map[string]any {
 		"join":     join,
 		"json":     writeJSON,
 		"t":        t.translate,
+		"asset":    assetIndex{}.url, // see translators.get
 		"isolate":  isolate,
 		"once":     once,
 		"index":    index,

@@ -263,6 +263,7 @@ type translator struct {
 // translators are made once a locale: thousands of parts share a few.
 type translators struct {
 	builtin builtin
+	assets  assetIndex
 	mu      sync.Mutex
 	made    map[string]*translator
 }
@@ -281,6 +282,7 @@ func (t *translators) get(all map[string]messages, locale, fallback string) *tra
 			found.pseudo = locale
 		}
 		found.functions = functions(found)
+		found.functions["asset"] = t.assets.url
 		t.made[locale] = found
 	}
 	return found

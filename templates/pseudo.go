@@ -143,7 +143,7 @@ func (c *Catalogue) Pseudo(name, locale string) (*Catalogue, error) {
 		return nil, fmt.Errorf("there is no template %q in the catalogue%s", name, known(name, c.Names()))
 	}
 	var faults Faults
-	compile := newCompiler(c.src, &faults)
+	compile := newCompiler(c.src, c.options, &faults)
 	compile.pseudo = locale
 	b := compile.template(src)
 	if err := append(faults, *b.faults...).Err(); err != nil {

@@ -136,8 +136,8 @@ func (c *Catalogue) pinned(name, version string) (t *Template, fallback string, 
 	if ok && (version == "" || t.Version == version) {
 		return t, "", nil
 	}
-	for _, old := range c.past[name] {
-		if old.Version == version {
+	if version != "" {
+		if old := c.past.find(pin{name, version}); old != nil {
 			return old, "", nil
 		}
 	}

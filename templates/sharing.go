@@ -25,7 +25,7 @@ func (d deps) has(other deps) bool { return d&other != 0 }
 // calls it is shared.
 func pureFunctions() []string {
 	return []string{"and", "or", "not", "len", "slice", "eq", "ne", "lt", "le", "gt", "ge",
-		"default", "upper", "lower", "truncate", "join", "json", "t", "index",
+		"default", "upper", "lower", "truncate", "join", "json", "t", "asset", "index",
 		"print", "println", "printf", "html", "js", "urlquery", "isolate", "once", cachedCall}
 }
 

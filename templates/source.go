@@ -16,10 +16,11 @@ import (
 
 // The folders of a catalogue that hold no template.
 const (
-	layoutsDir   = "_layouts"
-	partialsDir  = "_partials"
-	localesDir   = "_locales"
-	snapshotsDir = "_snapshots" // golden renderings; not read here
+	layoutsDir  = "_layouts"
+	partialsDir = "_partials"
+	localesDir  = "_locales"
+	// golden renderings; not read here
+	snapshotsDir = "_snapshots"
 )
 
 // part is one file of a locale's folder.
@@ -62,6 +63,7 @@ type sources struct {
 	partials  map[string]string
 	locales   map[string]string          // canonical locale → text
 	templates map[string]*templateSource // by name
+	assets    map[string]string          // path → content
 }
 
 // templateSource is one template's folder.
@@ -80,6 +82,9 @@ type reader struct {
 	links  fs.FS // follows links, but not out of the folder
 	faults *Faults
 	budget *budget
+	images *budget // the assets' own
+	// references: assets hold their digests in place of their contents.
+	references bool
 }
 
 // maxFiles and maxBytes bound a catalogue.
@@ -89,11 +94,14 @@ const (
 )
 
 // budget is what the readers of one catalogue may still read.
-type budget struct{ files, bytes atomic.Int64 }
+type budget struct {
+	files, bytes atomic.Int64
+	most         int64 // bytes
+}
 
 // spend reports whether a file of a size may be read yet.
 func (b *budget) spend(size int64) bool {
-	return b.files.Add(1) <= maxFiles && b.bytes.Add(size) <= maxBytes
+	return b.files.Add(1) <= maxFiles && b.bytes.Add(size) <= b.most
 }
 
 // folderFS is a folder of the disk. Links are followed only within it: a
@@ -105,8 +113,8 @@ type folderFS struct {
 
 // readSources reads the whole folder. The error tells that the folder itself
 // cannot be read; what is wrong with single files goes to faults.
-func readSources(fsys fs.FS, faults *Faults) (*sources, error) {
-	r := reader{fsys, fsys, faults, &budget{}}
+func readSources(fsys fs.FS, o options, faults *Faults) (*sources, error) {
+	r := reader{fsys, fsys, faults, &budget{most: maxBytes}, &budget{most: maxAssets}, o.references}
 	if folder, ok := fsys.(folderFS); ok {
 		r.fsys, r.links = folder.FS, folder.inside
 	}
@@ -114,7 +122,7 @@ func readSources(fsys fs.FS, faults *Faults) (*sources, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the catalogue's folder: %w", err)
 	}
-	s := &sources{templates: map[string]*templateSource{}, locales: map[string]string{}}
+	s := &sources{templates: map[string]*templateSource{}, locales: map[string]string{}, assets: map[string]string{}}
 	var templates []string
 	for _, e := range entries {
 		switch name := e.Name(); {
@@ -131,9 +139,11 @@ func readSources(fsys fs.FS, faults *Faults) (*sources, error) {
 			s.partials = r.folder(name, ".html", ".txt", ".json")
 		case name == localesDir:
 			r.messages(s.locales)
+		case name == assetsDir:
+			r.assets(name, s.assets)
 		case name == snapshotsDir:
 		case name[0] == '_':
-			faults.add(position{name, 1, 1}, "a folder of that name has no meaning%s", known(name, []string{layoutsDir, partialsDir, localesDir, snapshotsDir}))
+			faults.add(position{name, 1, 1}, "a folder of that name has no meaning%s", known(name, []string{layoutsDir, partialsDir, localesDir, assetsDir, snapshotsDir}))
 		case !validName(name):
 			faults.add(position{name, 1, 1}, "is no name for a template: use letters, digits, \"-\", \"_\" and \".\", at most 100, as in order-shipped")
 		default:
@@ -193,46 +203,56 @@ func (r reader) list(dir string) []fs.DirEntry {
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return hidden(e.Name()) })
 }
 
-// text reads one file, but never more than a source may have.
+// text reads one source.
 func (r reader) text(name string, e fs.DirEntry) string {
+	text, _ := r.content(name, e, maxSource, "move what repeats into a partial")
+	return strings.TrimPrefix(text, "\ufeff")
+}
+
+// content reads one file, but never more than it may have.
+func (r reader) content(name string, e fs.DirEntry, most int, mend string) (content string, ok bool) {
 	fsys, kind := r.fsys, e.Type()
 	if kind&fs.ModeSymlink != 0 {
 		info, err := fs.Stat(r.links, name)
 		if err != nil {
 			r.faults.add(position{name, 1, 1}, "is a link that cannot be followed within the catalogue (%v): put the file itself there", reason(err))
-			return ""
+			return "", false
 		}
 		fsys, kind = r.links, info.Mode().Type()
 	}
 	if kind != 0 { // opening a pipe would wait for its other end
 		r.faults.add(position{name, 1, 1}, "is no regular file: put one there")
-		return ""
+		return "", false
 	}
-	text, err := readAll(fsys, name)
+	text, err := readAll(fsys, name, most)
+	budget := r.budget
+	if most == maxAsset {
+		budget = r.images
+	}
 	switch {
 	case err != nil:
 		r.faults.add(position{name, 1, 1}, "cannot be read: %v", reason(err))
-	case len(text) > maxSource:
-		r.faults.add(position{name, 1, 1}, "the file has more than the %d bytes that a file may have: move what repeats into a partial", maxSource)
-		return ""
-	case !r.budget.spend(int64(len(text))):
-		r.faults.add(position{".", 1, 1}, "the catalogue has more than %d files or %d bytes: split it", maxFiles, maxBytes)
-		return ""
+	case len(text) > most:
+		r.faults.add(position{name, 1, 1}, "the file has more than the %d bytes that a file may have: %s", most, mend)
+	case !budget.spend(int64(len(text))):
+		r.faults.add(position{".", 1, 1}, "the catalogue has more than %d files or %d bytes: split it", maxFiles, budget.most)
+	default:
+		return string(text), true
 	}
-	return strings.TrimPrefix(string(text), "\ufeff")
+	return "", false
 }
 
-// readAll reads a file, or one byte more than a source may have.
-func readAll(fsys fs.FS, name string) ([]byte, error) {
+// readAll reads a file, or one byte more than it may have.
+func readAll(fsys fs.FS, name string, most int) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	buffer := make([]byte, 0, 4<<10)
-	for len(buffer) <= maxSource {
+	for len(buffer) <= most {
 		buffer = slices.Grow(buffer, 512)
-		n, err := f.Read(buffer[len(buffer):min(cap(buffer), maxSource+1)])
+		n, err := f.Read(buffer[len(buffer):min(cap(buffer), most+1)])
 		buffer = buffer[:len(buffer)+n]
 		if errors.Is(err, io.EOF) {
 			return buffer, nil
@@ -335,6 +355,25 @@ func (s *sources) texts() map[string]string {
 				all[f.path] = f.text
 			}
 		}
+	}
+	return all
+}
+
+// files is everything that was read, by path; of a locale's messages the path
+// is the one that faults and versions name.
+func (s *sources) files() Files {
+	all := Files(s.texts())
+	maps.Copy(all, s.assets)
+	for locale, text := range s.locales {
+		all[path.Join(localesDir, locale+".yaml")] = text
+	}
+	for _, t := range s.templates {
+		if t.settings != "" {
+			all[path.Join(t.name, "template.yaml")] = t.settings
+		}
+	}
+	if s.catalogue != "" {
+		all[catalogueFile] = s.catalogue
 	}
 	return all
 }

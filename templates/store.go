@@ -1,13 +1,13 @@
 package templates
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// keptVersions is how many earlier versions of a template stay renderable,
-	// so that a delivery planned before a change is sent as it was planned.
-	keptVersions = 8
 	// settle is how long a folder must be quiet before it is read again: an
 	// editor or a checkout writes several files.
 	settle = 100 * time.Millisecond
@@ -27,43 +24,82 @@ const (
 	maxLoggedWarnings = 20
 )
 
-// Store holds the current catalogue of a folder and follows the folder's
-// changes. A change that breaks anything is refused: it is logged, and the
-// last good catalogue keeps serving.
+// Store holds the current catalogue of a folder, or of a place that processes
+// share, and follows its changes. A change that breaks anything is refused: it
+// is logged, and the last good catalogue keeps serving.
 type Store struct {
-	dir     string // absolute
+	place   string // of the catalogue, for the log
 	log     *slog.Logger
-	watcher *fsnotify.Watcher
-	done    chan struct{}
+	options options
+	read    func() (*Catalogue, error) // what is there now
+	past    *past
+	stop    func() error  // ends the following
+	fresh   chan struct{} // there is something new to put on the shelf
+	quit    context.CancelFunc
+	running sync.WaitGroup
 
 	current atomic.Pointer[Catalogue]
 
 	mu      sync.Mutex // guards what follows, and reloads
 	failure error
 	changed chan struct{}
+	loads   Loads
 }
+
+// Loads counts what became of catalogues that were read after the first.
+type Loads struct{ Accepted, Refused uint64 }
 
 // OpenStore loads the catalogue in dir and starts to follow it. Close ends
 // that.
-func OpenStore(dir string, log *slog.Logger) (*Store, error) {
-	catalogue, err := loadChecked(dir, log)
-	if err != nil {
+func OpenStore(dir string, log *slog.Logger, opts ...Option) (*Store, error) {
+	s := newStore(dir, log, opts)
+	s.read = func() (*Catalogue, error) { return loadDir(dir, s.options) }
+	if err := s.first(); err != nil {
 		return nil, err
 	}
 	// Watching compares paths, so they must have one spelling.
-	dir, err = filepath.Abs(dir)
+	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("catalogue %s: %w", dir, err)
 	}
+	s.place = abs
+	s.read = func() (*Catalogue, error) { return loadDir(abs, s.options) }
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, fmt.Errorf("follow changes of the catalogue %s: %w", dir, err)
+		return nil, fmt.Errorf("follow changes of the catalogue %s: %w", abs, err)
 	}
-	s := &Store{dir: dir, log: log, watcher: watcher, done: make(chan struct{}), changed: make(chan struct{})}
-	s.current.Store(catalogue)
-	s.watch()
-	go s.follow()
+	f := follower{Store: s, dir: abs, watcher: watcher}
+	s.stop = watcher.Close
+	f.watch()
+	s.start(func(context.Context) { f.follow() })
 	return s, nil
+}
+
+func newStore(place string, log *slog.Logger, opts []Option) *Store {
+	o := optionsOf(opts)
+	return &Store{place: place, log: log, options: o, past: newPast(o), changed: make(chan struct{}), fresh: make(chan struct{}, 1)}
+}
+
+// first reads the catalogue with which a store begins.
+func (s *Store) first() error {
+	catalogue, err := s.checked(s.read)
+	if err != nil {
+		return err
+	}
+	catalogue.past = s.past
+	s.current.Store(catalogue)
+	s.fresh <- struct{}{}
+	return nil
+}
+
+// start runs what a store does until it is closed.
+func (s *Store) start(follow func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.quit = cancel
+	s.running.Go(func() { follow(ctx) })
+	if s.options.shelf != nil {
+		s.running.Go(func() { s.shelve(ctx) })
+	}
 }
 
 // Current is the newest catalogue that was good.
@@ -77,15 +113,25 @@ func (s *Store) UseCache(cache *Cache) {
 	s.Current().UseCache(cache)
 }
 
-// Failure is why the folder's present state is not the current catalogue; nil
-// when it is. What it says of a template is Faults.
+// Failure is why what is there now is not the current catalogue; nil when it
+// is. What it says of a template is Faults.
 func (s *Store) Failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failure
 }
 
-// Changed returns a channel that closes when the folder has been read again,
+// Loads is what became of changes so far.
+func (s *Store) Loads() Loads {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads
+}
+
+// Past is what became so far of the search for earlier versions.
+func (s *Store) Past() PastUse { return s.past.counts() }
+
+// Changed returns a channel that closes when the catalogue has been read again,
 // well or not.
 func (s *Store) Changed() <-chan struct{} {
 	s.mu.Lock()
@@ -93,16 +139,22 @@ func (s *Store) Changed() <-chan struct{} {
 	return s.changed
 }
 
-// Close stops following the folder; the current catalogue stays.
+// Close stops following; the current catalogue stays.
 func (s *Store) Close() error {
-	err := s.watcher.Close()
-	<-s.done
+	var err error
+	if s.stop != nil {
+		err = s.stop()
+	}
+	s.quit()
+	s.running.Wait()
 	return err
 }
 
 // LoadDir loads the catalogue in a folder, and says what to do when there is
 // no such folder.
-func LoadDir(dir string) (*Catalogue, error) {
+func LoadDir(dir string, opts ...Option) (*Catalogue, error) { return loadDir(dir, optionsOf(opts)) }
+
+func loadDir(dir string, o options) (*Catalogue, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -117,7 +169,7 @@ func LoadDir(dir string) (*Catalogue, error) {
 		return nil, fmt.Errorf("catalogue %s: cannot be read: %w: mend its permissions, or name another one (templates.dir, --catalogue)", dir, reason(err))
 	}
 	defer root.Close()
-	c, err := Load(folderFS{os.DirFS(dir), root.FS()})
+	c, err := load(folderFS{os.DirFS(dir), root.FS()}, o)
 	var faults Faults
 	if err != nil && !errors.As(err, &faults) {
 		return nil, fmt.Errorf("catalogue %s: cannot be read: %w: mend its permissions, or name another one (templates.dir, --catalogue)", dir, reason(err))
@@ -125,9 +177,9 @@ func LoadDir(dir string) (*Catalogue, error) {
 	return c, err
 }
 
-// loadChecked is LoadDir with every sample rendered. Warnings are logged.
-func loadChecked(dir string, log *slog.Logger) (*Catalogue, error) {
-	c, err := LoadDir(dir)
+// checked reads the catalogue and renders every sample. Warnings are logged.
+func (s *Store) checked(read func() (*Catalogue, error)) (*Catalogue, error) {
+	c, err := read()
 	if err != nil {
 		return nil, err
 	}
@@ -136,77 +188,122 @@ func loadChecked(dir string, log *slog.Logger) (*Catalogue, error) {
 		return nil, err
 	}
 	for _, f := range faults[:min(len(faults), maxLoggedWarnings)] {
-		log.Warn("catalogue could be better", "dir", dir, "warnings", len(faults), "warning", f.place()+f.What)
+		s.log.Warn("catalogue could be better", "dir", s.place, "warnings", len(faults), "warning", f.place()+f.What)
 	}
 	return c, nil
 }
 
-// Reload reads the folder now. On an error the current catalogue stays.
+// Reload reads the catalogue now. On an error the current one stays.
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next, err := loadChecked(s.dir, s.log)
+	next, err := s.checked(s.read)
+	s.settle(next, err)
+	return err
+}
+
+// settle takes or refuses what was read; it is called with the lock held.
+func (s *Store) settle(next *Catalogue, err error) {
 	s.failure = err
 	if err != nil {
+		s.loads.Refused++
 		s.refuse(err)
 	} else {
+		s.loads.Accepted++
 		s.accept(next)
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
-	return err
 }
 
 func (s *Store) refuse(err error) {
 	var faults Faults
 	if !errors.As(err, &faults) {
-		s.log.Error("catalogue refused: the last good one keeps serving", "dir", s.dir, "error", err)
+		s.log.Error("catalogue refused: the last good one keeps serving", "dir", s.place, "error", err)
 		return
 	}
 	for _, f := range faults {
-		s.log.Error("catalogue refused: the last good one keeps serving", "dir", s.dir, "faults", len(faults), "fault", f.Error())
+		s.log.Error("catalogue refused: the last good one keeps serving", "dir", s.place, "faults", len(faults), "fault", f.Error())
 	}
 }
 
 func (s *Store) accept(next *Catalogue) {
 	old := s.current.Load()
-	next.keep(old)
+	next.keep(old, s.past)
 	s.current.Store(next)
 	for _, name := range next.Names() {
 		if was, ok := old.templates[name]; !ok || was.Version != next.templates[name].Version {
 			s.log.Info("template loaded", "template", name, "version", next.templates[name].Version)
 		}
 	}
+	select {
+	case s.fresh <- struct{}{}:
+	default: // it is to look already
+	}
 }
 
-// keep takes over the versions of old that c does not have, newest first, and
-// what has not changed as it is: what was rendered of it stays known.
-func (c *Catalogue) keep(old *Catalogue) {
+// keep takes over what has not changed since old as it is, so that what was
+// rendered of it stays known. What has changed goes to the past.
+func (c *Catalogue) keep(old *Catalogue, past *past) {
+	c.past = past
 	c.UseCache(old.cache.Load())
 	for name, t := range old.templates {
 		if now, ok := c.templates[name]; ok && now.Version == t.Version {
 			c.templates[name] = t
+		} else {
+			past.put(t)
 		}
 	}
-	c.past = map[string][]*Template{}
-	names := append(old.Names(), keys(old.past)...)
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		versions := old.past[name]
-		if t, ok := old.templates[name]; ok {
-			versions = append([]*Template{t}, versions...)
+}
+
+const (
+	// shelveAgain is how often what is current is put on the shelf again, which
+	// keeps it there; shelveSoon is when, after the shelf did not take it.
+	shelveAgain, shelveSoon = time.Hour, 5 * time.Second
+	// putPatience bounds one putting.
+	putPatience = 30 * time.Second
+)
+
+// shelve keeps the current versions on the shelf until ctx ends.
+func (s *Store) shelve(ctx context.Context) {
+	failing := false
+	timer := time.NewTimer(shelveAgain)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.fresh:
+		case <-timer.C:
 		}
-		versions = slices.DeleteFunc(slices.Clone(versions), func(t *Template) bool {
-			now, ok := c.templates[name]
-			return ok && now.Version == t.Version
-		})
-		c.past[name] = versions[:min(len(versions), keptVersions)]
+		err := s.putAll(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			s.log.Warn("the templates' versions could not be shared: a delivery that outlives this process may be rendered with a newer one", "error", err)
+		}
+		failing = err != nil
+		timer.Reset(shelveAgain)
+		if failing {
+			timer.Reset(shelveSoon)
+		}
 	}
+}
+
+func (s *Store) putAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, putPatience)
+	defer cancel()
+	return s.options.shelf.Put(ctx, s.Current().Bundles())
+}
+
+// follower follows a folder's changes for a store.
+type follower struct {
+	*Store
+	dir     string // absolute
+	watcher *fsnotify.Watcher
 }
 
 // watch follows the folder, the one it lies in (a checkout or a mounted volume
 // may replace it whole), and every folder below it.
-func (s *Store) watch() {
+func (s follower) watch() {
 	// A folder that vanishes between listing and watching is the next event's.
 	_ = s.watcher.Add(filepath.Dir(s.dir))
 	for _, dir := range folders(s.dir, 3) {
@@ -233,8 +330,7 @@ func folders(dir string, depth int) []string {
 }
 
 // follow reloads once the folder has been quiet for settle.
-func (s *Store) follow() {
-	defer close(s.done)
+func (s follower) follow() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
@@ -262,7 +358,7 @@ func (s *Store) follow() {
 }
 
 // concerns reports whether an event may change the catalogue.
-func (s *Store) concerns(event fsnotify.Event) bool {
+func (s follower) concerns(event fsnotify.Event) bool {
 	if event.Op == fsnotify.Chmod {
 		return false
 	}

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -172,34 +171,6 @@ func TestATemplateThatIsRemovedStillRendersWhatWasPinned(t *testing.T) {
 	waitFor(t, s, "the removal", func() bool { _, ok := s.Current().Template("m"); return !ok })
 	if got, fallback := title(t, s, first); got != "one" || fallback != "" {
 		t.Errorf("the pinned version of a removed template renders %q (%s)", got, fallback)
-	}
-}
-
-func TestOnlySoManyVersionsAreKept(t *testing.T) {
-	var versions []string
-	c := mustLoad(t, folder("m/en/push.title.txt", "0"))
-	for i := range keptVersions + 3 {
-		m, _ := c.Template("m")
-		versions = append(versions, m.Version)
-		next := mustLoad(t, folder("m/en/push.title.txt", fmt.Sprint(i+1)))
-		next.keep(c)
-		c = next
-	}
-	for i, v := range versions {
-		req := request("m", notice.MediumPush, `{}`)
-		req.Version = v
-		r, err := c.Render(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if held, want := r.Fallback == "", i >= len(versions)-keptVersions; held != want {
-			t.Errorf("version %d of %d is held: %v, want %v", i, len(versions), held, want)
-		}
-	}
-	back := mustLoad(t, folder("m/en/push.title.txt", fmt.Sprint(len(versions)-1)))
-	back.keep(c)
-	if got := len(back.past["m"]); got != keptVersions {
-		t.Errorf("going back to an earlier version keeps %d others, want %d", got, keptVersions)
 	}
 }
 

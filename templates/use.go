@@ -175,7 +175,7 @@ func countOf(n int) string {
 func argumentCount(function string) (least, most int) {
 	const many = 1 << 20
 	switch function {
-	case "not", "len", "upper", "lower", "isolate", "json", "list", "listOr":
+	case "asset", "not", "len", "upper", "lower", "isolate", "json", "list", "listOr":
 		return 1, 1
 	case "default", "truncate", "join", "date", "money", "ne", "lt", "le", "gt", "ge":
 		return 2, 2

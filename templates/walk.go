@@ -90,6 +90,8 @@ type walker struct {
 	// usesMessages: some text comes from _locales, so the version depends on it.
 	// translated: a text of the part itself does, not only of a partial or layout.
 	usesMessages, translated bool
+	assets                   *assetIndex
+	usesAssets               map[string]bool // by path in the catalogue
 }
 
 // What bounds the walk over partials that call partials.
@@ -337,6 +339,8 @@ func (w *walker) checkCall(s scope, f *parse.IdentifierNode, args []parse.Node) 
 		w.usesMessages = true
 		w.translated = w.translated || w.tree.ParseName == w.part.file
 		w.checkMessage(f, args)
+	case "asset":
+		w.checkAsset(f, args)
 	case "date":
 		w.checkLayout(f, args, 0)
 	case "dateIn":
