@@ -229,3 +229,12 @@ func (c *Catalogue) Assets() []Asset {
 func IsText(content string) bool {
 	return !bytes.ContainsRune([]byte(content), 0) && strings.ToValidUTF8(content, "") == content
 }
+
+// NamedAsset is the asset that name stands for, if content is it.
+func NamedAsset(name, content string) (Asset, bool) {
+	digest, ok := AssetDigest(name)
+	if !ok || digest != Digest(content) || wrongContent(name, content) != "" {
+		return Asset{}, false
+	}
+	return Asset{Name: name, Type: AssetType(name), Content: content}, true
+}
