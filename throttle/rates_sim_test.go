@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,6 @@ type luaRedis struct {
 	state  map[string]string
 	step   time.Duration // by which the clock was set
 	away   bool
-	calls  int
 	delay  func() time.Duration // of one way
 }
 
@@ -43,7 +43,7 @@ func newLuaRedis(t testing.TB) *luaRedis {
 	return &luaRedis{script: proto, state: map[string]string{}, delay: func() time.Duration { return time.Duration(rand.IntN(2000)) * time.Microsecond }}
 }
 
-var errAway = errors.New("Redis is away")
+var errAway = errors.New("the server is away")
 
 // eval is what Rates call.
 func (r *luaRedis) eval(ctx context.Context, key string, args ...any) ([]int64, error) {
@@ -62,7 +62,6 @@ func (r *luaRedis) run(key string, args []any) (reply []int64, err error) {
 	if r.away {
 		return nil, errAway
 	}
-	r.calls++
 	l := lua.NewState()
 	defer l.Close()
 	keys, argv := l.NewTable(), l.NewTable()
@@ -127,7 +126,7 @@ type member struct {
 	rates *Rates
 	ctx   context.Context
 	stop  context.CancelFunc
-	dead  bool
+	dead  atomic.Bool
 	sent  int
 }
 
@@ -135,7 +134,7 @@ func (f *fleet) join(name string) *member {
 	m := &member{fleet: f, rates: NewRates(nil, "test", name)}
 	m.ctx, m.stop = context.WithCancel(f.t.Context())
 	m.rates.eval = func(ctx context.Context, key string, args ...any) ([]int64, error) {
-		if m.dead {
+		if m.dead.Load() {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
@@ -148,17 +147,21 @@ func (f *fleet) join(name string) *member {
 }
 
 // kill ends a member without a word.
-func (m *member) kill() { m.dead = true; m.stop() }
+func (m *member) kill() { m.dead.Store(true); m.stop() }
 
 // work sends as much as it can, each taking a while, for as long as it lives.
 // As in a consumer, one worker waits for a permit at a time.
 func (m *member) work(workers int, each time.Duration) *member {
+	return m.workUntil(m.ctx, workers, each)
+}
+
+func (m *member) workUntil(ctx context.Context, workers int, each time.Duration) *member {
 	turn := make(chan struct{}, 1)
 	for range workers {
 		go func() {
 			for {
 				turn <- struct{}{}
-				sent := m.send()
+				sent := m.send(ctx)
 				if <-turn; !sent {
 					return
 				}
@@ -176,7 +179,7 @@ func (m *member) arrive(perSecond float64, until time.Duration) *member {
 		for time.Now().Before(end) && m.ctx.Err() == nil {
 			select {
 			case <-time.After(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second))):
-				go m.send()
+				go m.send(m.ctx)
 			case <-m.ctx.Done():
 			}
 		}
@@ -184,8 +187,8 @@ func (m *member) arrive(perSecond float64, until time.Duration) *member {
 	return m
 }
 
-func (m *member) send() bool {
-	if m.Wait(m.ctx) != nil {
+func (m *member) send(ctx context.Context) bool {
+	if m.Wait(ctx) != nil {
 		return false
 	}
 	m.fleet.mu.Lock()
@@ -284,7 +287,6 @@ func TestTheSumHoldsWhileConsumersComeGoAndDie(t *testing.T) {
 				all[2].stop()
 				time.Sleep(11 * time.Second)
 				f.check(start, time.Now(), 0.98)
-				t.Logf("%d sent, %d calls of the script", len(f.sent), f.redis.calls)
 			})
 		})
 	}
@@ -294,9 +296,7 @@ func TestWhatAnIdleConsumerDoesNotUseTheOthersHave(t *testing.T) {
 	inBubble(t, config.Rate{Count: 500, Per: time.Second}, func(f *fleet) {
 		a, b := f.join("a").work(64, 10*time.Millisecond), f.join("b")
 		bCtx, rest := context.WithCancel(b.ctx)
-		all := b.ctx
-		b.ctx = bCtx
-		b.work(64, 10*time.Millisecond)
+		b.workUntil(bCtx, 64, 10*time.Millisecond)
 		start := time.Now()
 		time.Sleep(3 * time.Second)
 		a.took()
@@ -310,7 +310,6 @@ func TestWhatAnIdleConsumerDoesNotUseTheOthersHave(t *testing.T) {
 		if time.Sleep(5 * time.Second); a.took() < 2450 {
 			t.Error("what an idle one does not use is not used half a second later")
 		}
-		b.ctx = all
 		b.took()
 		b.work(64, 10*time.Millisecond)
 		time.Sleep(2 * time.Second)
@@ -332,7 +331,7 @@ func TestOneThatHasLittleToSendCostsTheOthersNothing(t *testing.T) {
 		{config.Rate{Count: 500, Per: time.Second}, 3},
 		{config.Rate{Count: 100, Per: time.Second}, 30},
 		{config.Rate{Count: 20, Per: time.Second}, 3},
-		{config.Rate{Count: 20000, Per: time.Second}, 2000},
+		{config.Rate{Count: 5000, Per: time.Second}, 1000},
 	} {
 		t.Run(fmt.Sprint(c.little, " of ", c.rate), func(t *testing.T) {
 			inBubble(t, c.rate, func(f *fleet) {
