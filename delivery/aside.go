@@ -220,6 +220,15 @@ func (a *aside) restless() bool {
 	return false
 }
 
+// recheck notes that the destination of a task that got a place is to be left
+// alone since.
+func (a *aside) recheck(t *task) {
+	if wait, barred := a.places.Barred(t.at); barred {
+		code, words := a.places.Why(t.at)
+		t.barred = putOff{wait, code, words}
+	}
+}
+
 // abandon lets go of a task that will not be sent from here.
 func (a *aside) abandon(t *task) {
 	if t.at == nil {
@@ -409,15 +418,19 @@ func (s *sender) putOffLoop() {
 // putOff says what is to be committed for a delivery whose destination has no
 // place for it now. It costs no attempt.
 func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
-	result := channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: o.code, Err: errors.New(o.words)}
 	s.p.metrics.throttled.WithLabelValues("host", "defer").Inc()
 	d, now := t.known(), s.p.Now()
 	settled := s.beforeSend(t.lease, d, now)
 	if settled == nil {
-		next := decide(attemptOf{delivery: d, result: result, retry: s.Retry, now: now, jitter: s.p.Jitter})
+		next := decide(attemptOf{delivery: d, result: o.result(), retry: s.Retry, now: now, jitter: s.p.Jitter})
 		settled = &queue.Settlement{Kind: next.kind, Lease: t.lease, Delivery: d, Entry: next.entry, Due: next.due, Reason: next.reason}
 	}
 	return t.planned(settled)
+}
+
+// result is what putting off amounts to: nobody was asked.
+func (o putOff) result() channels.Result {
+	return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: o.code, Err: errors.New(o.words), Unsent: true}
 }
 
 // known is a task's delivery, where its destination is known.

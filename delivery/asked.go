@@ -97,6 +97,13 @@ func (s *sender) waitForAddress(l *queue.Lease, d *notice.Delivery, now time.Tim
 		Code: "paused", Detail: "its provider asked for less on this " + scope, Until: until}}
 }
 
+// bar puts off what got a place at a host that is to be left alone since.
+func (s *sender) bar(t *task, d *notice.Delivery, now time.Time) *queue.Settlement {
+	s.p.metrics.throttled.WithLabelValues("host", "defer").Inc()
+	o := decide(attemptOf{delivery: d, retry: s.Retry, now: now, jitter: s.p.Jitter, result: t.barred.result()})
+	return &queue.Settlement{Kind: o.kind, Lease: t.lease, Delivery: d, Entry: o.entry, Due: o.due, Reason: o.reason}
+}
+
 // pause stops one destination for so long.
 func (l *lanes) pause(name string, length time.Duration, because string) {
 	l.mu.Lock()
@@ -183,6 +190,14 @@ func (s *sender) listenFirst(ctx context.Context) {
 	}
 }
 
+// refresh makes sure that what begins after an idle time knows what other
+// consumers were told meanwhile.
+func (s *sender) refresh(ctx context.Context) {
+	if s.Board != nil {
+		s.Board.Refresh(ctx, s.shares)
+	}
+}
+
 // Busy implements throttle.Listener.
 func (h *sharer) Busy() bool { return h.s.Slots.InUse() > 0 || h.s.lanes.hasWork() }
 
@@ -215,7 +230,7 @@ func (h *sharer) Heard(w throttle.Word) {
 	case throttle.CredentialRefused:
 		s.hearOfCredential(w)
 	default:
-		if w.For > 0 {
+		if w.For > time.Millisecond {
 			s.obey(w, s.p.Now())
 		}
 	}

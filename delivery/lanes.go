@@ -48,6 +48,7 @@ type task struct {
 	placed   bool                  // it has a place there
 	took     time.Duration         // how long the provider took to answer
 	came     throttle.Contact      // what that said of the destination
+	barred   putOff                // its destination is to be left alone, which was heard after it got its place
 }
 
 // lanes holds what was leased and is not worked yet, by lane and by turn, and
@@ -367,6 +368,7 @@ func (l *lanes) take() *task {
 	l.slots.begin(lane, turn)
 	if next.placed {
 		l.aside.reserved--
+		l.aside.recheck(next)
 	}
 	if !resumed {
 		l.leave(next)

@@ -86,6 +86,7 @@ func (s *sender) next(ctx context.Context) *task {
 		if _, err := s.Slots.Acquire(ctx, 1); err != nil {
 			return nil
 		}
+		s.refresh(ctx)
 		if !permitted {
 			if err := s.Pace.Wait(ctx); err != nil {
 				s.Slots.Release(1)
@@ -128,6 +129,9 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	now := s.p.Now()
 	if settled := s.beforeSend(l, d, now); settled != nil {
 		return settled
+	}
+	if t.barred.wait > 0 {
+		return s.bar(t, d, now)
 	}
 	m, note, err := s.message(d, now)
 	if err != nil {

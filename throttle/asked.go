@@ -52,9 +52,18 @@ func (at *Destination) Restless() bool {
 	return !at.paused.IsZero() || at.learned.pace != nil || at.down > 0
 }
 
-// PausedFor says in whose words a destination is paused now, and until when.
-func (d *Destinations) PausedFor(at *Destination) (because string, until time.Time, paused bool) {
-	return at.because, at.paused, d.rules.Now().Before(at.paused)
+// Barred reports whether what has a place at a destination may not begin any
+// more, since it was heard meanwhile that it is to be left alone, and for how
+// long.
+func (d *Destinations) Barred(at *Destination) (wait time.Duration, barred bool) {
+	now := d.rules.Now()
+	switch {
+	case now.Before(at.paused):
+		return at.paused.Sub(now), true
+	case at.down > 0 && !at.probing:
+		return max(at.until.Sub(now), probeWait), true
+	}
+	return 0, false
 }
 
 // hasProbe reports whether a call may go, if it were a probe: only one of all
@@ -118,7 +127,10 @@ func (d *Destinations) Hear(name string, down time.Duration) {
 // Why says for the timeline why something that is to go to a destination has to
 // wait: a code, and words.
 func (d *Destinations) Why(at *Destination) (code, words string) {
-	_, host, _ := strings.Cut(at.name, "://")
+	host := at.name
+	if _, bare, ok := strings.Cut(at.name, "://"); ok {
+		host = bare
+	}
 	switch now := d.rules.Now(); {
 	case now.Before(at.paused):
 		return "paused", "host " + host + " asked for less (" + at.because + ")"

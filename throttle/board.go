@@ -38,7 +38,7 @@ const (
 	sayQueue = 1024
 	sayBatch = 128
 	// boardWait is how long Redis may take to answer.
-	boardWait = time.Second
+	boardWait = 2 * time.Second
 )
 
 // Kind is what a Word is about. Its value is part of stored members.
@@ -61,7 +61,7 @@ const (
 type Word struct {
 	Kind    Kind
 	Name    string        // of the host or device; empty for the channel
-	For     time.Duration // from now; 0: it is over
+	For     time.Duration // from now; 0: it is over; a millisecond: its time is up, and nobody knows whether it is over
 	Because string        // in whose words, fit to be shown
 }
 
@@ -80,7 +80,9 @@ type Board struct {
 	claim    *redis.Script
 	words    chan Word
 
-	since string // of the last word heard; only Run touches it
+	listening sync.Mutex
+	since     string    // of the last word heard
+	listened  time.Time // when it was looked for last; zero: never
 
 	mu   sync.Mutex
 	held map[string]bool // rights to probe, by what they are about
@@ -93,7 +95,8 @@ func NewBoard(rdb redis.UniversalClient, namespace string, channel notice.Channe
 		claim: redis.NewScript(claimLua), words: make(chan Word, sayQueue), since: "0", held: map[string]bool{}}
 }
 
-// Listener is the consumer's side of a Board. It is called by Run alone.
+// Listener is the consumer's side of a Board. Its methods may be called by any
+// goroutine, and must not call the Board's Listen or Refresh.
 type Listener interface {
 	Busy() bool                      // whether the consumer has work on the channel
 	Heard(w Word)                    // something was said, by another consumer or this one
@@ -138,8 +141,25 @@ func (b *Board) Run(ctx context.Context, l Listener) {
 // Listen passes on what was said since the last time, once. Run does so by
 // itself; whoever begins does it first.
 func (b *Board) Listen(ctx context.Context, l Listener) {
+	b.listening.Lock()
+	defer b.listening.Unlock()
+	b.hear(ctx, l)
+}
+
+// Refresh is Listen, unless that was done within the time between two looks:
+// who begins after an idle time is to know what the others were told meanwhile.
+func (b *Board) Refresh(ctx context.Context, l Listener) {
+	b.listening.Lock()
+	defer b.listening.Unlock()
+	if time.Since(b.listened) > listenEvery+listenEvery/4 {
+		b.hear(ctx, l)
+	}
+}
+
+func (b *Board) hear(ctx context.Context, l Listener) {
 	ctx, cancel := context.WithTimeout(ctx, boardWait)
 	defer cancel()
+	b.listened = time.Now()
 	for {
 		reply, err := b.listen.Run(ctx, b.rdb, b.keys.words(), b.since).StringSlice()
 		if err != nil || len(reply) == 0 {
@@ -191,18 +211,27 @@ func (b *Board) carry(ctx context.Context, batch []Word, l Listener) {
 			args = append(args, w.member(), max(w.For.Milliseconds(), 0), w.Because)
 		}
 	}
+	said := true
 	if len(args) > 1 {
 		limited, cancel := context.WithTimeout(ctx, boardWait)
-		_ = b.say.Run(limited, b.rdb, b.keys.words(), args...).Err() // while Redis is away each goes by what it knows
+		said = b.say.Run(limited, b.rdb, b.keys.words(), args...).Err() == nil // if not, each goes by what it knows
 		cancel()
 	}
 	for _, w := range batch {
-		switch w.Kind {
-		case ProbeWanted:
-			l.Granted(w.Name, b.Claim(ctx, Word{Kind: HostDown, Name: w.Name}))
-		case ProbeOver:
-			b.release(ctx, Word{Kind: HostDown, Name: w.Name})
-		case HostDown, CredentialRefused:
+		b.follow(ctx, w, said, l)
+	}
+}
+
+// follow does what follows from a word for the right to probe. It is kept when
+// what came of the probe could not be said: the next one would come too soon.
+func (b *Board) follow(ctx context.Context, w Word, said bool, l Listener) {
+	switch w.Kind {
+	case ProbeWanted:
+		l.Granted(w.Name, b.Claim(ctx, Word{Kind: HostDown, Name: w.Name}))
+	case ProbeOver:
+		b.release(ctx, Word{Kind: HostDown, Name: w.Name})
+	case HostDown, CredentialRefused:
+		if said {
 			b.release(ctx, w)
 		}
 	}
@@ -210,14 +239,14 @@ func (b *Board) carry(ctx context.Context, batch []Word, l Listener) {
 
 // Claim asks for the right to find out whether what a Word is about is well
 // again. It holds until the outcome is told, or this consumer is gone. While
-// Redis is away everybody has it.
+// Redis is away everybody has it, and nobody while it is only slow to answer.
 func (b *Board) Claim(ctx context.Context, about Word) bool {
 	ctx, cancel := context.WithTimeout(ctx, boardWait)
 	defer cancel()
 	what := about.member()
 	got, err := b.ask(ctx, what, claimLife)
 	if err != nil {
-		return true
+		return ctx.Err() == nil
 	}
 	if got {
 		b.mu.Lock()

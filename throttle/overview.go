@@ -26,9 +26,6 @@ type Report struct {
 	Hosts    []Standing // of which there is something to say, at most 100
 }
 
-// reportedHosts bounds a report.
-const reportedHosts = 100
-
 // Lasting is a pause that lasts, or a host that is down, as all consumers know
 // it.
 type Lasting struct {
@@ -92,7 +89,7 @@ func lasting(ctx context.Context, rdb redis.UniversalClient, k boardKeys, now ti
 	_, _ = pipe.Exec(ctx) // what is absent is an error too
 	for i, f := range found {
 		what := f.Member.(string)
-		out = append(out, Lasting{Kind: Kind(what[0]), Name: what[1:], Until: time.UnixMilli(int64(f.Score)), Because: words[i].Val(), Probed: probes[i].Val()})
+		out = append(out, Lasting{Kind: Kind(what[0]), Name: what[1:], Until: time.UnixMilli(int64(f.Score)), Because: strings.TrimPrefix(words[i].Val(), "="), Probed: probes[i].Val()})
 	}
 	return out, nil
 }

@@ -3,7 +3,8 @@
 --
 -- KEYS[1]  ZSET: what is paused → ms at which that ends
 -- KEYS[2]  ZSET: the same → µs at which something was said of it last
--- KEYS[3]  HASH: the same → in whose words
+-- KEYS[3]  HASH: the same → '=' and in whose words; 'over' when it was said to be
+--          over, which the mere end of a pause does not say of what is down
 -- ARGV     the most that are kept; then for each: what, for how many ms (0: no
 --          longer), in whose words
 -- Returns  nothing
@@ -34,7 +35,7 @@ for i = 2, #ARGV, 3 do
   if ms == 0 or now + ms > known then
     redis.call('ZADD', ends, whole(now + ms), what)
     redis.call('ZADD', turns, whole(us), what)
-    redis.call('HSET', words, what, ARGV[i + 2])
+    redis.call('HSET', words, what, ms == 0 and 'over' or '=' .. ARGV[i + 2])
   end
   us = us + 1
 end
