@@ -2,6 +2,7 @@ package preview
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -51,7 +52,11 @@ func lines(s string) []string {
 	if s == "" {
 		return nil
 	}
-	return strings.SplitAfter(strings.TrimSuffix(s, "\n"), "\n")
+	all := strings.SplitAfter(s, "\n")
+	if all[len(all)-1] == "" { // a text that ends as texts do
+		all = all[:len(all)-1]
+	}
+	return all
 }
 
 // hunkEnd is where the hunk that begins at i ends: after three kept lines that
@@ -76,10 +81,22 @@ func writeHunk(b *strings.Builder, hunk []edit, oldLine, newLine int) {
 			news++
 		}
 	}
-	fmt.Fprintf(b, "@@ -%d,%d +%d,%d @@\n", oldLine, olds, newLine, news)
+	fmt.Fprintf(b, "@@ -%s +%s @@\n", hunkRange(oldLine, olds), hunkRange(newLine, news))
 	for _, e := range hunk {
 		fmt.Fprintf(b, "%c%s\n", e.op, strings.TrimSuffix(e.line, "\n"))
+		if !strings.HasSuffix(e.line, "\n") {
+			b.WriteString("\\ No newline at end of file\n")
+		}
 	}
+}
+
+// hunkRange is where a hunk begins and how many lines it has; one without any
+// stands after the line that it names.
+func hunkRange(line, count int) string {
+	if count == 0 {
+		line--
+	}
+	return fmt.Sprintf("%d,%d", line, count)
 }
 
 // compare finds a shortest way from a to b.
@@ -89,9 +106,10 @@ func compare(a, b []string) []edit {
 		head, a, b = append(head, edit{' ', a[0]}), a[1:], b[1:]
 	}
 	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
-		tail = append([]edit{{' ', a[len(a)-1]}}, tail...)
+		tail = append(tail, edit{' ', a[len(a)-1]})
 		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
+	slices.Reverse(tail)
 	return append(append(head, middle(a, b)...), tail...)
 }
 

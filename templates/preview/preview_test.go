@@ -107,8 +107,8 @@ func TestUnifiedDiffs(t *testing.T) {
 	}
 	for _, w := range []struct{ name, before, after, want string }{
 		{"equal texts differ in nothing", "a\n", "a\n", ""},
-		{"a new text", "", "a\nb\n", "--- x\n+++ y\n@@ -1,0 +1,2 @@\n+a\n+b\n"},
-		{"a text that is gone", "a\n", "", "--- x\n+++ y\n@@ -1,1 +1,0 @@\n-a\n"},
+		{"a new text", "", "a\nb\n", "--- x\n+++ y\n@@ -0,0 +1,2 @@\n+a\n+b\n"},
+		{"a text that is gone", "a\n", "", "--- x\n+++ y\n@@ -1,1 +0,0 @@\n-a\n"},
 		{"a changed line keeps three around it", "1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nfive\n6\n7\n8\n9\n",
 			"--- x\n+++ y\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"},
 		{"changes far apart are hunks apart", long(nil), long(map[int]string{2: "two", 25: "far"}),

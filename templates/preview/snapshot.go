@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/templates"
 )
@@ -53,6 +56,8 @@ func snapshotText(c notice.Content) string {
 	}
 	if c.Email != nil {
 		section("subject", c.Email.Subject)
+		section("from", c.Email.FromName)
+		section("reply to", c.Email.ReplyTo)
 		section("text", c.Email.Text)
 		section("html", c.Email.HTML)
 	}
@@ -60,9 +65,21 @@ func snapshotText(c notice.Content) string {
 		section("title", c.Push.Title)
 		section("body", c.Push.Body)
 		section("data", indented(c.Push.Data))
+		section("options", pushOptions(c.Push.Options))
 	}
 	section("webhook", indented(c.Webhook))
 	return b.String()
+}
+
+func pushOptions(o *notice.PushOptions) string {
+	if o == nil {
+		return ""
+	}
+	text, err := json.Marshal(o, json.Deterministic(true), jsontext.WithIndent("  "))
+	if err != nil {
+		return "" // it was decoded from JSON
+	}
+	return string(text)
 }
 
 // Difference is one golden file that is not what the catalogue renders now.
@@ -135,11 +152,22 @@ func UpdateSnapshots(dir string, rendered map[string]string, differences []Diffe
 		if ok {
 			err = writeFile(file, text)
 		} else {
-			err = os.Remove(file)
+			err = removeUpTo(filepath.Join(dir, SnapshotDir), file)
 		}
 		if err != nil {
 			return fmt.Errorf("update a golden file: %w", err)
 		}
+	}
+	return nil
+}
+
+// removeUpTo removes a file, and the folders above it, up to root, that it
+// leaves empty.
+func removeUpTo(root, file string) error {
+	if err := os.Remove(file); err != nil {
+		return err
+	}
+	for dir := filepath.Dir(file); dir != root && os.Remove(dir) == nil; dir = filepath.Dir(dir) {
 	}
 	return nil
 }
