@@ -1,22 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/carillonhq/carillon/config"
-	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/templates"
 	"github.com/carillonhq/carillon/templates/preview"
 )
@@ -68,108 +62,6 @@ func (f catalogueFlag) located(faults templates.Faults) templates.Faults {
 		located[i] = fault
 	}
 	return located
-}
-
-// previewRenderCmd is `carillon preview render`.
-type previewRenderCmd struct {
-	catalogueFlag
-	Name    string `arg:"" help:"The template's name."`
-	Locale  string `placeholder:"LOCALE" help:"The recipient's locale, as de or de-AT; the catalogue's default when left out."`
-	Channel string `placeholder:"CHANNEL" help:"Only this channel: email, push or webhook."`
-	Data    string `placeholder:"FILE" help:"A file with the data as JSON, - for the standard input; the template's sample when left out."`
-	Sample  string `placeholder:"NAME" help:"Which of the template's samples to use; its default, or else its first."`
-	Format  string `enum:"text,html,json" default:"text" help:"How to print it: ${enum}."`
-	Output  string `short:"o" placeholder:"FILE" help:"Write to this file."`
-}
-
-// Help is the command's example.
-func (previewRenderCmd) Help() string {
-	return "Example:\n\n    carillon preview render order-shipped --locale de --channel email --format html -o mail.html\n    echo '{\"order\":\"A-1\"}' | carillon preview render order-shipped --data -"
-}
-
-// Run renders one template.
-func (c previewRenderCmd) Run(a *app) error {
-	if err := c.checkFlags(); err != nil {
-		return usage(err)
-	}
-	catalogue, err := c.load(a)
-	if err != nil {
-		return err
-	}
-	data, err := readData(a, c.Data)
-	if err != nil {
-		return err
-	}
-	r, err := preview.Render(catalogue, c.Name, preview.Options{Locale: c.Locale, Channel: notice.Medium(c.Channel), Sample: c.Sample, Data: data})
-	var faults notice.Faults
-	switch {
-	case errors.As(err, &faults):
-		for _, f := range faults {
-			fmt.Fprintf(a.stderr, "%s: %s\n", f.Pointer, oneLine(f.Detail))
-		}
-		return notSo(nil)
-	case err != nil:
-		return notSo(err)
-	}
-	return c.write(a, r)
-}
-
-func (c previewRenderCmd) checkFlags() error {
-	if c.Channel != "" && !notice.Medium(c.Channel).Valid() {
-		return fmt.Errorf("--channel: %q is none of email, push, webhook", c.Channel)
-	}
-	if c.Locale == "" {
-		return nil
-	}
-	if detail := notice.CheckLocale(c.Locale); detail != "" {
-		return fmt.Errorf("--locale: %s", detail)
-	}
-	return nil
-}
-
-// readData reads what --data names; nil when it names nothing.
-func readData(a *app, name string) (jsontext.Value, error) {
-	var data []byte
-	var err error
-	switch name {
-	case "":
-		return nil, nil
-	case "-":
-		data, err = io.ReadAll(a.stdin)
-	default:
-		data, err = os.ReadFile(name)
-	}
-	if err != nil {
-		return nil, usage(fmt.Errorf("--data: %w", err))
-	}
-	if len(data) == 0 {
-		return nil, usage(fmt.Errorf("--data %s: is empty: give a JSON object, {} for no data", name))
-	}
-	return data, nil
-}
-
-func (c previewRenderCmd) write(a *app, r preview.Result) error {
-	var text bytes.Buffer
-	var err error
-	switch c.Format {
-	case "html":
-		err = r.WriteHTML(&text)
-	case "json":
-		err = (&app{stdout: &text}).printJSON(r.Content)
-	default:
-		err = r.WriteText(&text)
-	}
-	if err != nil {
-		return notSo(err)
-	}
-	if c.Output == "" {
-		_, err = a.stdout.Write(text.Bytes())
-		return err
-	}
-	if err := os.WriteFile(c.Output, text.Bytes(), 0o644); err != nil {
-		return usage(fmt.Errorf("-o: %w", err))
-	}
-	return nil
 }
 
 // previewCheckCmd is `carillon preview check`.
@@ -257,7 +149,7 @@ func (c previewSnapshotCmd) Run(a *app) error {
 		return err
 	}
 	for _, d := range differences {
-		fmt.Fprint(a.stdout, d.Diff)
+		fmt.Fprint(a.stdout, preview.Coloured(d.Diff, a.colours()))
 	}
 	if len(differences) > 0 {
 		return notSo(fmt.Errorf("%d of %d renderings differ from their golden files: carillon preview snapshot --update accepts them", len(differences), len(rendered)))
@@ -303,20 +195,13 @@ func (c previewServeCmd) Run(a *app) error {
 	url := fmt.Sprintf("http://%s/", listener.Addr())
 	fmt.Fprintf(a.stdout, "preview of %s at %s\n", c.Catalogue, url)
 	if c.Open {
-		go c.open(a, url)
+		go openInBrowser(a, url)
 	}
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve the preview: %w", err)
 	case <-a.ctx.Done():
 		return server.Close() // event streams never end by themselves
-	}
-}
-
-// open shows the page; a machine without a browser is no reason to stop.
-func (c previewServeCmd) open(a *app, url string) {
-	if err := browserCommand(a.ctx, runtime.GOOS, url).Run(); err != nil && a.ctx.Err() == nil {
-		fmt.Fprintf(a.stderr, "--open: no browser could be started (%v): open the address yourself\n", err)
 	}
 }
 

@@ -2,6 +2,8 @@ package preview
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -155,7 +158,18 @@ func (w exporter) mail(item Item) error {
 	if err != nil {
 		raw = []byte("X-Not-Sendable: " + strings.Join(strings.Fields(err.Error()), " ") + "\r\n\r\n")
 	}
-	return w.file(path.Join(item.folder(), "email.eml"), raw)
+	return w.file(path.Join(item.folder(), "email.eml"), fixedBoundaries(raw, item.folder()))
+}
+
+// fixedBoundaries puts boundaries of the same length that depend on a seed in
+// the place of random ones (RFC 2046 §5.1.1), so that a mail made twice is the
+// same twice. A signed mail would not survive it; an export's are not.
+func fixedBoundaries(raw []byte, seed string) []byte {
+	for i, found := range regexp.MustCompile(`boundary="?([0-9A-Za-z]{16,64})"?`).FindAllSubmatch(raw, -1) {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", i, seed))
+		raw = bytes.ReplaceAll(raw, found[1], []byte(hex.EncodeToString(sum[:])[:len(found[1])]))
+	}
+	return raw
 }
 
 // file writes one file, unless it holds that already: watchers and copies by
