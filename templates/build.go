@@ -102,6 +102,14 @@ func (c *compiler) template(src *templateSource) *builder {
 		Name: src.name, Category: b.settings.category, Lane: b.settings.lane, ExpiresIn: b.settings.expiresIn,
 		defaultLocale: c.settings.defaultLocale, readers: c.readers, groups: map[notice.Medium]map[string]*group{},
 	}
+	if err := survive(func() { b.compile(file) }); err != nil {
+		b.faults.add(position{src.name, 1, 1}, "compiling it %v", err)
+	}
+	return b
+}
+
+// compile makes all of the template but its name and settings.
+func (b *builder) compile(file string) {
 	b.out.contract.schema = compileSchema(b.settings, b.faults)
 	b.out.Schema = schemaText(b.settings.schema)
 	b.parse()
@@ -115,7 +123,6 @@ func (c *compiler) template(src *templateSource) *builder {
 	b.out.optional = b.out.contract.optional()
 	b.out.Samples = b.samples()
 	b.out.Version, b.out.used = b.version(), b.bundle()
-	return b
 }
 
 // parse parses every part once, whatever number of locales uses it.
@@ -250,6 +257,9 @@ func (b *builder) program(p part, m *module, locale string) (compiled *program, 
 	w := walker{part: l, texts: texts, dates: b.readers.zones, faults: b.faults, refs: &b.out.contract, called: map[string]bool{}, seen: map[string]bool{}, assets: &b.assets, usesAssets: map[string]bool{}}
 	w.run()
 	b.depend(l, w)
+	if b.faults.errors() == before {
+		l.weigh(b.faults)
+	}
 	if b.faults.errors() > before {
 		return nil, w.translated
 	}

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -43,7 +44,9 @@ func (c *Catalogue) cases(t *Template) []Case {
 				k := Case{Template: t.Name, Medium: m, Locale: locale, Sample: s.Name}
 				req := SampleRequest(t, m, locale)
 				req.Data = s.Data
-				k.Rendering, k.Err = c.Render(req)
+				if err := survive(func() { k.Rendering, k.Err = c.Render(req) }); err != nil {
+					k.Err = fmt.Errorf("rendering it %w", err)
+				}
 				cases = append(cases, k)
 			}
 		}
@@ -92,7 +95,9 @@ func (c *Catalogue) Examine() Faults {
 		t := c.templates[names[i]]
 		e := examination{catalogue: c, template: t, faults: &found[i], htmlSeen: map[string]bool{}}
 		for _, k := range c.cases(t) {
-			e.examine(k)
+			if err := survive(func() { e.examine(k) }); err != nil {
+				e.faults.add(position{t.Name, 1, 1}, "examining it %v", err)
+			}
 		}
 	})
 	return append(slices.Concat(found...), c.findings...).sorted()

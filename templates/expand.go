@@ -96,7 +96,9 @@ func (e *expander) branch(b *parse.BranchNode, dollar string) {
 	e.list(b.ElseList, dollar)
 }
 
-// inPlace is a call's body, as a loop of one round over what it was given.
+// inPlace is a call's body, as a loop of one round over what it was given. The
+// nodes that it makes know no source, so the engine takes their position for
+// one in the part's own, which may be shorter: they have none.
 func (e *expander) inPlace(call *parse.TemplateNode) parse.Node {
 	if e.calls++; e.calls > maxExpanded {
 		e.err = errExpanded
@@ -105,15 +107,15 @@ func (e *expander) inPlace(call *parse.TemplateNode) parse.Node {
 	dollar := fmt.Sprintf("$%d", e.calls) // no author's variable begins with a digit
 	body := e.trees[call.Name].Root.CopyList()
 	e.list(body, dollar)
-	var given parse.Node = &parse.NilNode{NodeType: parse.NodeNil, Pos: call.Pos}
+	var given parse.Node = &parse.NilNode{NodeType: parse.NodeNil}
 	if call.Pipe != nil {
 		given = call.Pipe
 	}
-	once := &parse.CommandNode{NodeType: parse.NodeCommand, Pos: call.Pos, Args: []parse.Node{parse.NewIdentifier("once").SetPos(call.Pos), given}}
-	variable := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: call.Pos, Ident: []string{dollar}}
+	once := &parse.CommandNode{NodeType: parse.NodeCommand, Args: []parse.Node{parse.NewIdentifier("once"), given}}
+	variable := &parse.VariableNode{NodeType: parse.NodeVariable, Ident: []string{dollar}}
 	return &parse.RangeNode{BranchNode: parse.BranchNode{
-		NodeType: parse.NodeRange, Pos: call.Pos, Line: call.Line, List: body,
-		Pipe: &parse.PipeNode{NodeType: parse.NodePipe, Pos: call.Pos, Line: call.Line, Decl: []*parse.VariableNode{variable}, Cmds: []*parse.CommandNode{once}},
+		NodeType: parse.NodeRange, Line: call.Line, List: body,
+		Pipe: &parse.PipeNode{NodeType: parse.NodePipe, Line: call.Line, Decl: []*parse.VariableNode{variable}, Cmds: []*parse.CommandNode{once}},
 	}}
 }
 
@@ -127,8 +129,9 @@ func (e *expander) pipe(pipe *parse.PipeNode, dollar string) {
 			cmd.Args[i] = e.operand(arg, dollar)
 		}
 		if call, ok := cmd.Args[0].(*parse.IdentifierNode); ok && isReaderFunction(call.Ident) {
-			who := &parse.VariableNode{NodeType: parse.NodeVariable, Pos: call.Pos, Ident: []string{"$", readerRoot}}
-			renamed := parse.NewIdentifier(readerCall(call.Ident)).SetPos(call.Pos)
+			who := &parse.VariableNode{NodeType: parse.NodeVariable, Ident: []string{"$", readerRoot}}
+			renamed := call.Copy().(*parse.IdentifierNode) // which knows its source
+			renamed.Ident = readerCall(call.Ident)
 			cmd.Args = append([]parse.Node{renamed, who}, cmd.Args[1:]...)
 		}
 	}

@@ -2,7 +2,9 @@ package templates
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	htmltemplate "html/template"
 	"regexp"
 	"slices"
 	"strconv"
@@ -115,9 +117,10 @@ var engineError = regexp.MustCompile(`^(?:html/)?template: ?([^:]+)(?::(\d+))?(?
 // engineFault takes an error of the template engine apart. One that has no
 // place in it is put at the start of the given file.
 func engineFault(file string, err error) Fault {
-	m := engineError.FindStringSubmatch(err.Error())
+	text := asWritten(engineText(err))
+	m := engineError.FindStringSubmatch(text)
 	if m == nil {
-		return Fault{File: file, Line: 1, Column: 1, What: err.Error()}
+		return Fault{File: file, Line: 1, Column: 1, What: text}
 	}
 	line, _ := strconv.Atoi(m[2])
 	column, _ := strconv.Atoi(m[3])
@@ -126,4 +129,29 @@ func engineFault(file string, err error) Fault {
 		what = "at " + m[4] + ": " + what
 	}
 	return Fault{File: m[1], Line: max(line, 1), Column: column + 1, What: what}
+}
+
+// engineText is what the engine says. The HTML engine asks the node that it
+// speaks of for its source, and falls over one that has none, as what takes the
+// place of a call (see expander) has not; then the line has to do.
+func engineText(err error) (text string) {
+	defer func() {
+		var unplaced *htmltemplate.Error
+		if recover() != nil && errors.As(err, &unplaced) {
+			text = (&htmltemplate.Error{Name: unplaced.Name, Line: unplaced.Line, Description: unplaced.Description}).Error()
+		}
+	}()
+	return err.Error()
+}
+
+// asWritten turns the calls that expander has rewritten back.
+func asWritten(text string) string {
+	if !strings.Contains(text, readerCall("")) {
+		return text
+	}
+	for name := range readerFunctions() {
+		text = strings.ReplaceAll(text, readerCall(name)+" $."+readerRoot, name)
+		text = strings.ReplaceAll(text, "error calling "+readerCall(name)+":", "error calling "+name+":")
+	}
+	return text
 }

@@ -62,8 +62,8 @@ func (in *inliner) call(n *parse.TemplateNode, rootDot bool) []parse.Node {
 	if rootDot && !declares(body) {
 		return body.Nodes
 	}
-	return []parse.Node{&parse.WithNode{BranchNode: parse.BranchNode{NodeType: parse.NodeWith, Pos: n.Pos, Line: n.Line,
-		Pipe: pipe(n.Pos, variableNode(n.Pos, "$")), List: body}}}
+	return []parse.Node{&parse.WithNode{BranchNode: parse.BranchNode{NodeType: parse.NodeWith, Line: n.Line,
+		Pipe: pipe(0, variableNode(0, "$")), List: body}}}
 }
 
 // declares reports whether variables of a list would be seen after it.

@@ -37,6 +37,7 @@ func TestACatalogueIsWarnedOf(t *testing.T) {
 		{"a subject that is too long", folder("m/en/email.subject.txt", strings.Repeat("s", 79), "m/en/email.txt", "t"), "m/en/email.subject.txt:1:1", []string{"79 characters", "78"}},
 		{"a mail that Gmail clips", htmlMail(strings.Repeat("<p>lorem</p>\n", 9000)), "m/en/email.html:1:1", []string{"117000 bytes", "104448"}},
 		{"a push whose body is cut", folder("m/en/push.body.txt", strings.Repeat("x", 4097)), "m/en/push.body.txt:1:1", []string{"its body is cut"}},
+		{"a link whose scheme is a value's", htmlMail("<a href=\"{{.data.s}}:x\">x</a>"), "m/en/email.html:1:10", []string{"may be javascript"}},
 		{"a relative link", htmlMail("<p>\n <a href=\"shop/x\">x</a>"), "m/en/email.html:2:11", []string{`href="shop/x"`, "relative"}},
 		{"a relative link that a value makes", htmlMail("<a href='{{.data.u}}'>x</a>", "m/template.yaml", "samples: {default: {u: shop}}"), "m/en/email.html:1:10", []string{"comes out as a relative link"}},
 		{"a relative link in a branch that no sample takes", htmlMail("<p>{{if .data.u}}<img alt='' src='a.png'>{{end}}", "m/template.yaml", "samples: {default: {u: ''}}"), "m/en/email.html:1:35", []string{`src="a.png"`}},

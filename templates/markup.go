@@ -151,8 +151,22 @@ func (m *markup) tag(name string, offset int, attributes []attribute) {
 		hasAlt = hasAlt || a.name == "alt"
 		m.attribute(name, a)
 	}
+	if name == "meta" {
+		m.refresh(offset, attributes)
+	}
 	if !hasAlt {
 		m.faults.warn(m.at(offset), `<img> has no alt, which is what people read who see no pictures: add alt="…", or alt="" for an ornament`)
+	}
+}
+
+// refresh refuses a mail that leads its reader elsewhere by itself. No mail
+// reader follows, but browsers do, to wherever a value says: content is one
+// text to whoever escapes it.
+func (m *markup) refresh(offset int, attributes []attribute) {
+	for _, a := range attributes {
+		if a.name == "http-equiv" && (strings.Contains(a.value, hole) || strings.EqualFold(strings.TrimSpace(a.value), "refresh")) {
+			m.faults.add(m.at(offset), `<meta http-equiv="refresh"> leads readers away by itself, which passes for an attack: link to https://… instead`)
+		}
 	}
 }
 
@@ -178,6 +192,8 @@ func (m *markup) link(tag string, a attribute, value string) {
 	scheme, known := schemeOf(value)
 	at := m.at(a.valueStart)
 	switch {
+	case namesScheme(value):
+		m.faults.warn(at, "%s takes what is before its \":\" from a value, which may be javascript: write https:// yourself", a.name)
 	case !known, strings.HasPrefix(value, "#") && tag == "a":
 	case scheme == "http", scheme == "https", scheme == "mailto", scheme == "tel", scheme == "sms", scheme == "cid":
 	case scheme == "data" && tag == "img":
@@ -196,6 +212,14 @@ func (m *markup) link(tag string, a attribute, value string) {
 	default:
 		m.faults.warn(at, "%s=%q is a relative link, which leads nowhere in a mail: write https://…", a.name, strings.ReplaceAll(value, hole, "…"))
 	}
+}
+
+// namesScheme reports whether an action stands where a link's scheme does. One
+// that ends in letters of the author's own, as {{if}}http{{else}}https{{end}}
+// might, is a scheme all the same.
+func namesScheme(link string) bool {
+	head, _, found := strings.Cut(link, ":")
+	return found && strings.Contains(head, hole) && !strings.ContainsAny(head, "/?#")
 }
 
 // schemeOf is a link's scheme in lower case, "" for a relative one; known is

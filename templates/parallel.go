@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,4 +20,17 @@ func each(n int, work func(i int)) {
 		})
 	}
 	all.Wait()
+}
+
+// survive calls work, and turns a panic into an error. What compiles and tries
+// a catalogue runs beside others that must not end with it: the engines of
+// templates and schemas were not made for sources that mean harm.
+func survive(work func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("falls over, which is a fault of the gateway and not yours: report it with the template (%v)", p)
+		}
+	}()
+	work()
+	return nil
 }

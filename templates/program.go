@@ -175,8 +175,10 @@ func (p *program) take(d *divided) bool {
 }
 
 // instrument makes a tree safe: an empty text at the head of the tree and of
-// every range body, whose write is what the step budget counts (see output).
+// every range body, and after many calls, whose write is what the step budget
+// counts (see output).
 func instrument(t *parse.Tree) *parse.Tree {
+	new(pacer).list(t.Root)
 	tickLoops(t.Root)
 	tick(t.Root)
 	return t

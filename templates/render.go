@@ -328,7 +328,7 @@ func (e *execution) text(p part) string {
 	switch {
 	case err == nil:
 		return text
-	case errors.Is(err, errSteps), errors.Is(err, errOutput):
+	case errors.Is(err, errSteps), errors.Is(err, errOutput), errors.Is(err, errTime):
 		e.err = Fault{File: program.file, What: err.Error()}
 	default:
 		e.err = withoutValues(engineFault(program.file, err))

@@ -108,11 +108,19 @@ func (w *walker) run() {
 
 func (w *walker) at(n parse.Node) position {
 	location, _ := w.tree.ErrorContext(n)
+	at := located(location)
+	at.column = max(at.column-lead(n), 1)
+	return at
+}
+
+// located reads a place as the parser writes it, FILE:LINE:COLUMN with columns
+// from 0.
+func located(location string) position {
 	file, rest, _ := strings.Cut(location, ":")
 	line, column, _ := strings.Cut(rest, ":")
 	l, _ := strconv.Atoi(line)
 	c, _ := strconv.Atoi(column)
-	return position{file, l, max(c-lead(n), 0) + 1}
+	return position{file, l, c + 1}
 }
 
 // lead is how far before its position a node begins: the parser places a
