@@ -14,6 +14,9 @@ type Over string
 const (
 	OverDrop  Over = "drop"  // status capped
 	OverDefer Over = "defer" // parked until the cap has room
+	// OverDigest collects until the cap has room, and then sends one digest. For
+	// what cannot be digested it is OverDefer.
+	OverDigest Over = "digest"
 )
 
 // Throttle is what a recipient is spared.
@@ -31,7 +34,15 @@ type Cap struct {
 	Lane     string `yaml:"lane" doc:"the priority it counts; * for any but critical, which no rule counts that does not name it" default:"\"*\"" enum:"*,critical,normal,bulk"`
 	Limit    Rate   `yaml:"limit" doc:"how many in which sliding window, as 3/24h" required:"true" want:"how many in which time, as 3/24h"`
 	Burst    Rate   `yaml:"burst" doc:"how many of them in a shorter window, as 2/10m"`
-	Over     Over   `yaml:"over" doc:"drop or defer" default:"defer" enum:"drop,defer"`
+	Over     Over   `yaml:"over" doc:"drop, defer or digest" default:"defer" enum:"drop,defer,digest"`
+
+	DigestMax DigestMax `yaml:"digest_max" doc:"what one digest holds, with over: digest; what is beyond is only counted"`
+}
+
+// DigestMax bounds what one digest holds.
+type DigestMax struct {
+	Items int  `yaml:"items" doc:"notifications, with the one that opens it" default:"50" min:"2" max:"1000"`
+	Size  Size `yaml:"size" doc:"bytes of what is collected, as it is kept in Redis" default:"64KiB" min:"1KiB" max:"1MiB"`
 }
 
 // QuietHours is a time of day in which deliveries wait.

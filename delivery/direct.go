@@ -178,15 +178,22 @@ func (p *Pipeline) write(ctx context.Context, drafts []*draft) {
 	if len(drafts) == 0 {
 		return
 	}
-	err := p.persist(ctx, "planning", func() error { return p.Queue.Plan(ctx, p.planned(drafts)) })
+	var plans []*queue.Planned
+	err := p.persist(ctx, "planning", func() error {
+		plans = p.planned(drafts)
+		return p.Queue.Plan(ctx, plans)
+	})
 	if errors.Is(err, queue.ErrFault) && len(drafts) > 1 {
 		for _, d := range drafts { // what is wrong with one must not take the others with it
 			p.write(ctx, []*draft{d})
 		}
 		return
 	}
-	for _, d := range drafts {
+	for i, d := range drafts {
 		switch {
+		case err == nil && plans[i].Again:
+			p.planBatch(ctx, d.lane(), []*queue.Lease{d.lease})
+			continue
 		case errors.Is(err, queue.ErrFault):
 			p.Log.Error("an event cannot be planned, and becomes a dead letter", "notification", d.event.ID, "error", err)
 			p.finish(&queue.Settlement{Kind: queue.Unreadable, Lease: d.lease, Reason: "unplanned", Entry: queue.Entry{At: p.Now(), Detail: err.Error()}})

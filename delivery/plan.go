@@ -1,15 +1,14 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
-	"github.com/carillonhq/carillon/throttle"
 )
 
 // planBatch plans leased events. Every step may be made again, so each is
@@ -46,8 +45,7 @@ func (p *Pipeline) planBatch(ctx context.Context, lane notice.Lane, leases []*qu
 // left goes on to its next one, for which the same is asked.
 func (p *Pipeline) decide(ctx context.Context, drafts []*draft) error {
 	for len(drafts) > 0 {
-		err := p.persist(ctx, "deciding caps", func() error { return p.cap(ctx, drafts) })
-		if err != nil {
+		if err := p.cap(ctx, drafts); err != nil {
 			return err
 		}
 		var further []*draft
@@ -72,6 +70,7 @@ type draft struct {
 	found   *recipients.Found
 	person  notice.Person
 	version string
+	digest  string // the template that it may be digested by; empty: none
 	out     []queue.PlannedDelivery
 	link    int                    // of a chain: where its current link begins in out
 	allowed []int                  // indices into out that may start, as far as is decided; of a chain those of its link
@@ -127,7 +126,7 @@ func (p *Pipeline) chooseMedia(d *draft) {
 		d.media = nil
 		return
 	}
-	d.version = t.Version
+	d.version, d.digest = t.Version, t.Digest
 	if len(d.media) == 0 {
 		d.media = t.Channels()
 	}
@@ -300,11 +299,7 @@ func failed(now time.Time, code, detail string) queue.Entry {
 
 // add appends one delivery to a draft; one with an end starts not at all.
 func (p *Pipeline) add(d *draft, a notice.Address, end queue.Entry) {
-	n := &d.event.Notification
-	lane := n.Priority
-	if lane == "" {
-		lane = notice.LaneNormal
-	}
+	n, lane := &d.event.Notification, d.lane()
 	d.out = append(d.out, queue.PlannedDelivery{Ended: end, Delivery: notice.Delivery{
 		ID: notice.DeliveryID(d.event.ID, d.event.Planned+len(d.out)+1), Tenant: d.event.Tenant, Template: n.Template, Version: d.version,
 		Content: contentFor(n, a.Channel.Medium()), Data: n.Data, Category: n.Category, Lane: lane, To: d.person, Address: a,
@@ -316,6 +311,9 @@ func (p *Pipeline) add(d *draft, a notice.Address, end queue.Entry) {
 		d.keepQuiet(i, d.now)
 	}
 }
+
+// lane is that of the draft's deliveries.
+func (d *draft) lane() notice.Lane { return cmp.Or(d.event.Notification.Priority, notice.LaneNormal) }
 
 // quiet are the quiet hours that a channel keeps. A webhook wakes nobody.
 func (d *draft) quiet(c notice.Channel) string {
@@ -376,89 +374,6 @@ func (d *draft) end(i int, status notice.Status, code, why string) {
 	d.out[i].Ended = queue.Entry{At: d.now, Status: status, Code: code, Detail: why}
 }
 
-// place is one delivery of a draft.
-type place struct {
-	d *draft
-	i int
-}
-
-// capRounds is how often a place is asked for that is not in quiet hours,
-// which come once a day.
-const capRounds = 3
-
-// cap asks for a place under the recipient's caps for everything that may
-// start, in one round trip for the batch. A place in the recipient's quiet
-// hours is given back for one after them.
-func (p *Pipeline) cap(ctx context.Context, drafts []*draft) error {
-	places := p.capped(drafts)
-	for range capRounds {
-		if len(places) == 0 {
-			return nil
-		}
-		answers, err := p.Caps.Decide(ctx, asksFor(places))
-		if err != nil {
-			return err
-		}
-		var again []place
-		for k, a := range answers {
-			if at := places[k]; at.d.answer(at.i, a) {
-				again = append(again, at)
-			}
-		}
-		if err := p.Caps.Release(ctx, asksFor(again)); err != nil {
-			return err
-		}
-		places = again
-	}
-	return nil
-}
-
-// capped are the deliveries that any cap counts.
-func (p *Pipeline) capped(drafts []*draft) (out []place) {
-	for _, d := range drafts {
-		for _, i := range d.allowed {
-			if p.Caps.Applies(askFor(d, i)) {
-				out = append(out, place{d, i})
-			}
-		}
-	}
-	return out
-}
-
-func asksFor(places []place) []throttle.Ask {
-	out := make([]throttle.Ask, len(places))
-	for k, at := range places {
-		out[k] = askFor(at.d, at.i)
-	}
-	return out
-}
-
-func askFor(d *draft, i int) throttle.Ask {
-	dl := &d.out[i].Delivery
-	return throttle.Ask{Tenant: dl.Tenant, User: dl.To.User, Category: dl.Category, Medium: dl.Address.Channel.Medium(), Lane: dl.Lane,
-		DeliveryID: dl.ID, At: d.now, NotBefore: d.out[i].Due, ExpiresAt: dl.ExpiresAt}
-}
-
-// answer takes a cap's answer in, and reports whether it names a time that the
-// delivery must not go at.
-func (d *draft) answer(i int, a throttle.Answer) (again bool) {
-	switch a.Action {
-	case throttle.Drop:
-		d.end(i, notice.StatusCapped, a.Rule, fmt.Sprintf("the cap of %s a user is full", a.Limit))
-	case throttle.Expire:
-		d.end(i, notice.StatusExpired, a.Rule, fmt.Sprintf("the cap of %s a user frees a place only at %s, when it has expired", a.Limit, stamp(a.Until)))
-	case throttle.Wait:
-		if a.Until.After(d.out[i].Due) {
-			d.wait(i, a.Until, a.Rule, fmt.Sprintf("the cap of %s a user is full until %s", a.Limit, stamp(a.Until)))
-			return d.keepQuiet(i, a.Until)
-		}
-	}
-	return false
-}
-
-// stamp is a moment as a timeline's words have it.
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
-
 // expire ends what would start only after it has expired.
 func (d *draft) expire() {
 	for _, i := range d.allowed {
@@ -487,7 +402,7 @@ func (p *Pipeline) observe(d *draft) {
 		case pd.Ended.Status != "":
 			p.metrics.ended(pd.Delivery.Address.Channel, pd.Ended.Status)
 			if pd.Ended.Status == notice.StatusCapped {
-				p.metrics.throttled.WithLabelValues("user", "drop").Inc()
+				p.metrics.throttled.WithLabelValues("user", cappedBy(pd)).Inc()
 			}
 		case !pd.Due.IsZero():
 			p.metrics.throttled.WithLabelValues("user", "defer").Inc()

@@ -133,10 +133,15 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	if t.barred.wait > 0 {
 		return s.bar(t, d, now)
 	}
-	m, note, err := s.message(d, now)
+	sent, digest, err := s.digested(ctx, d)
+	if err != nil {
+		return s.undigested(l, d, now, err)
+	}
+	m, note, err := s.message(sent, now)
 	if err != nil {
 		return s.buried(l, d, now, "render", err)
 	}
+	note = join(digest, note)
 	began, probe := time.Now(), s.Slots.Broken()
 	result := s.Adapter.Send(ctx, m)
 	if result.Verdict == channels.Gone && result.GoneSince.IsZero() {

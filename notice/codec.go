@@ -21,12 +21,14 @@ import (
 // them has: without, an encoding is what older consumers read too. Neither is
 // a character that JSON begins with.
 // codecFurther is one that goes on, after what ended it before, with what a
-// chain or quiet hours need; 4 is one that does both.
+// chain or quiet hours need; 4 is one that does both. codecDigest is 3 with a
+// digest behind that, and 6 the same with environments.
 const (
 	codecVersion      = 1
 	codecEnvironments = 2
 	codecFurther      = 3
-	codecLast         = 4
+	codecDigest       = 5
+	codecLast         = 6
 )
 
 // ErrEncoding is what is wrong with a payload that is no encoding of ours.
@@ -35,7 +37,7 @@ var ErrEncoding = errors.New("not an encoding of this version of the gateway")
 // AppendBinary implements encoding.BinaryAppender.
 func (e *Event) AppendBinary(b []byte) ([]byte, error) {
 	environments := slices.ContainsFunc(e.Notification.To.Devices, func(d Device) bool { return d.Environment != "" })
-	b = appendVersion(b, environments, e.Planned > 0)
+	b = appendVersion(b, environments, e.Planned > 0, false)
 	b = appendText(b, e.ID)
 	b = appendText(b, e.Tenant)
 	b = appendTime(b, e.AcceptedAt)
@@ -86,8 +88,9 @@ func (e *Event) UnmarshalBinary(data []byte) error {
 // AppendBinary implements encoding.BinaryAppender.
 func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 	environments := d.Address.Environment != ""
-	further := d.Chain != nil || d.Quiet != ""
-	b = appendVersion(b, environments, further)
+	digest := d.Digest != ""
+	further := d.Chain != nil || d.Quiet != "" || digest
+	b = appendVersion(b, environments, further, digest)
 	b = appendText(b, d.ID)
 	b = appendText(b, d.Tenant)
 	b = appendText(b, d.Template)
@@ -115,7 +118,11 @@ func (d *Delivery) AppendBinary(b []byte) ([]byte, error) {
 		return b, nil
 	}
 	b = appendText(b, d.Quiet)
-	return appendChain(b, d.Chain)
+	b, err = appendChain(b, d.Chain)
+	if digest {
+		b = appendText(b, d.Digest)
+	}
+	return b, err
 }
 
 func appendChain(b []byte, c *Chain) ([]byte, error) {
@@ -147,6 +154,9 @@ func (d *Delivery) UnmarshalBinary(data []byte) error {
 	d.Unknown, d.Alone, d.Keyed = r.bool(), r.bool(), r.bool()
 	if r.further {
 		d.Quiet, d.Chain = r.text(), r.chain()
+	}
+	if r.digest {
+		d.Digest = r.text()
 	}
 	return r.end()
 }
@@ -188,12 +198,15 @@ func appendTime(b []byte, t time.Time) []byte {
 	return binary.AppendVarint(b, t.UnixMilli())
 }
 
-func appendVersion(b []byte, environments, further bool) []byte {
+func appendVersion(b []byte, environments, further, digest bool) []byte {
 	version := byte(codecVersion)
 	if environments {
 		version += codecEnvironments - codecVersion
 	}
-	if further {
+	switch {
+	case digest:
+		version += codecDigest - codecVersion
+	case further:
 		version += codecFurther - codecVersion
 	}
 	return append(b, version)
@@ -312,6 +325,7 @@ type decoder struct {
 
 	environments bool // addresses and devices have one
 	further      bool // what codecFurther says follows
+	digest       bool // and what codecDigest does
 }
 
 func newDecoder(data []byte) *decoder {
@@ -321,7 +335,7 @@ func newDecoder(data []byte) *decoder {
 		return d
 	}
 	d.environments = (data[0]-codecVersion)&1 != 0
-	d.further = data[0] >= codecFurther
+	d.further, d.digest = data[0] >= codecFurther, data[0] >= codecDigest
 	return d
 }
 

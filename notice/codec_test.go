@@ -50,7 +50,7 @@ func fullDelivery() notice.Delivery {
 	return notice.Delivery{ID: "3-06h0f1oi622ct0rrchlv-1", Tenant: "acme", Template: "t", Version: "v", Content: fullContent(),
 		Data: jsontext.Value(`{"n":1}`), Category: "c", Lane: "bulk", To: notice.Person{User: "u", Name: "n", Email: "e", Locale: "l", Timezone: "z"},
 		Address: address, AcceptedAt: at, ExpiresAt: at.Add(time.Hour), CollapseKey: "k", Attempt: 3, Unknown: true,
-		Alone: true, Keyed: true, Chain: &notice.Chain{First: 2, Last: 3, Rest: fullEvent()}, Quiet: "22:00-08:00"}
+		Alone: true, Keyed: true, Chain: &notice.Chain{First: 2, Last: 3, Rest: fullEvent()}, Quiet: "22:00-08:00", Digest: "digests"}
 }
 
 // everyFieldSet fails for a field that is zero, so that a field which is added

@@ -49,6 +49,9 @@ type Delivery struct {
 	// Quiet are the quiet hours that the recipient keeps, by the clock of
 	// To.Timezone, as HH:MM-HH:MM; empty: none that this delivery respects.
 	Quiet string `json:"quiet,omitzero"`
+	// Digest is the template that this delivery goes by together with what the
+	// queue has collected for it meanwhile; empty: it goes by itself.
+	Digest string `json:"digest,omitzero"`
 }
 
 // Person is what a rendering may know of the recipient.

@@ -49,7 +49,7 @@ func (q *Queue) Cancel(ctx context.Context, tenant, id string) (Cancellation, er
 			return out, err
 		}
 		out.decided(r, undecided)
-		parts, current, err := q.cancelAsRead(ctx, r, "canceled by its sender")
+		parts, current, err := q.cancelAsRead(ctx, r, "canceled by its sender", false)
 		if err != nil {
 			return out, err
 		}
@@ -107,11 +107,11 @@ func (c *Cancellation) decide(id string, ended notice.Status) {
 	c.TooLate = append(c.TooLate, id)
 }
 
-// cancel ends what nobody holds of a notification. TooLate is what somebody
-// does.
+// cancel ends what nobody holds of a notification, with all that is collected
+// for it, which is for the same person. TooLate is what somebody does.
 func (q *Queue) cancel(ctx context.Context, r Record, why string) (Cancellation, error) {
 	for range cancelRaces {
-		out, current, err := q.cancelAsRead(ctx, r, why)
+		out, current, err := q.cancelAsRead(ctx, r, why, true)
 		if current || err != nil {
 			return out, err
 		}
@@ -124,12 +124,12 @@ func (q *Queue) cancel(ctx context.Context, r Record, why string) (Cancellation,
 
 // cancelAsRead is cancel by a record that was read before; not current, and
 // nothing done, when it has changed since.
-func (q *Queue) cancelAsRead(ctx context.Context, r Record, why string) (out Cancellation, current bool, err error) {
+func (q *Queue) cancelAsRead(ctx context.Context, r Record, why string, whole bool) (out Cancellation, current bool, err error) {
 	parts := r.openParts()
 	if len(parts) == 0 {
 		return out, true, nil
 	}
-	c, err := q.cancelCall(r, parts, why)
+	c, err := q.cancelCall(r, parts, why, whole)
 	if err != nil {
 		return out, false, err
 	}
@@ -184,7 +184,7 @@ func (r Record) openParts() (out []part) {
 	return out
 }
 
-func (q *Queue) cancelCall(r Record, parts []part, why string) (*call, error) {
+func (q *Queue) cancelCall(r Record, parts []part, why string, whole bool) (*call, error) {
 	p, _, _, err := notice.SplitID(r.ID)
 	if err != nil {
 		return nil, fmt.Errorf("canceling: %w", err)
@@ -195,7 +195,7 @@ func (q *Queue) cancelCall(r Record, parts []part, why string) (*call, error) {
 	life := q.recordLife(true, r.AcceptedAt, now).Milliseconds()
 	c := &call{script: q.scripts.cancel,
 		keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.record(p, r.ID), q.keys.canceled(p), q.keys.cancels(p), q.keys.waiting(p), q.keys.waits(p)},
-		args: []any{life, openLife.Milliseconds(), r.length, group, leasedMost, markOf(r.ID)}}
+		args: []any{life, openLife.Milliseconds(), r.length, group, leasedMost, markOf(r.ID), flag(whole)}}
 	for _, part := range parts {
 		// A tenant's turn may have been another one when the part was written.
 		for turn := range Turns {

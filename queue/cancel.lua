@@ -13,7 +13,8 @@
 -- ARGV[4]   consumer group
 -- ARGV[5]   the most entries of one stream that are looked through
 -- ARGV[6]   the notification, as KEYS[4] names it
--- ARGV[7..] for each part that is open: its id, its record line, the first and the last of KEYS that it may be on
+-- ARGV[7]   1: what is collected for it goes too
+-- ARGV[8..] for each part that is open: its id, its record line, the first and the last of KEYS that it may be on
 -- Returns   for each part 1 canceled while parked, 2 canceled before anybody read it, 0 somebody holds it;
 --           nothing at all when the record is another by now.
 --
@@ -67,9 +68,27 @@ local function unpark(id)
   return true
 end
 
+-- Whether others are collected for a part: then it stays where it is until it is due, when whoever reads it
+-- hands on to the next of them what it carries. What carries nothing for others goes with its digest.
+local function carries(id)
+  local tag = string.match(KEYS[2], '^{.-}:')
+  local digest = tag .. 'digest:' .. id
+  local n = redis.call('LLEN', digest)
+  if n == 0 then return false end
+  local head = redis.call('LINDEX', digest, 0)
+  local pointer = string.match(head, '^%d+ %d+ %d+ %S* (.*)$')
+  if ARGV[7] ~= '1' and n > 1 then return true end
+  -- What is on a stream closes it by itself.
+  if redis.call('ZSCORE', KEYS[1], id) or redis.call('ZSCORE', KEYS[6], id) then
+    if redis.call('GET', tag .. pointer) == id then redis.call('DEL', tag .. pointer) end
+    redis.call('DEL', digest)
+  end
+  return false
+end
+
 local parked, streamed = 0, 0
-for a = 7, #ARGV, 4 do
-  if unpark(ARGV[a]) then
+for a = 8, #ARGV, 4 do
+  if not carries(ARGV[a]) and unpark(ARGV[a]) then
     redis.call('APPEND', KEYS[3], ARGV[a + 1])
     parked = parked + 1
     parts[#parts + 1] = 1

@@ -24,6 +24,8 @@ import (
 //	{ns:p}:waits                hash     turn → how many of the latter it has
 //	{ns:p}:parked               hash     parked id → stream it goes back to, and its payload
 //	{ns:p}:n:{id}               string   a notification's record, see record.go
+//	{ns:p}:digest:{delivery}    list     what is collected for a delivery, see digest.go
+//	{ns:p}:digesting:{name}     string   the delivery that an open digest is collected for
 //	{ns:p}:finals               stream   the ids of closed records, see finals.lua
 //	{ns:p}:rate:{tenant}:{name} string   a quota, see spend.lua
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
@@ -75,6 +77,12 @@ func (k keys) erasures(p int) string { return k.tag(p) + "erasures" }
 func (k keys) canceled(p int) string { return k.tag(p) + "canceled" }
 func (k keys) cancels(p int) string  { return k.tag(p) + "cancels" }
 func (k keys) finals(p int) string   { return k.tag(p) + "finals" }
+
+// digest takes the id of a delivery.
+func (k keys) digest(p int, carrier string) string { return k.tag(p) + "digest:" + carrier }
+
+func (k keys) digestPointer(p int, name string) string { return k.tag(p) + "digesting:" + name }
+
 func (k keys) dead(p int, c notice.Channel) string {
 	return k.tag(p) + "dead:" + string(c)
 }

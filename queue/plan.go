@@ -17,6 +17,9 @@ type Planned struct {
 	// Note is a decision about the notification itself, when there is no
 	// delivery at all; zero for none.
 	Note Entry
+	// Again is set by Plan when nothing was planned since a digest was opened or
+	// closed meanwhile: what its deliveries are collected in is to be decided anew.
+	Again bool
 }
 
 // PlannedDelivery is one delivery to start, or, with a final Ended.Status, one
@@ -27,6 +30,9 @@ type PlannedDelivery struct {
 	Ended    Entry     // zero: it starts
 	Due      time.Time // zero or past: at once
 	Why      Entry     // when Due is later: the decision, for the timeline
+	// Digest is what it is collected in, when it has Ended, and opens, when it
+	// waits; nil: neither.
+	Digest *Digest
 }
 
 // Plan moves events on to their deliveries, one script for each slot, in one
@@ -35,7 +41,9 @@ type PlannedDelivery struct {
 func (q *Queue) Plan(ctx context.Context, planned []*Planned) error {
 	now := q.now()
 	calls := newBatchCalls(q, q.scripts.plan, group, openLife.Milliseconds())
+	calls.stale = func(i int) { planned[i].Again = true }
 	for i, pl := range planned {
+		pl.Again = false
 		p := pl.Lease.Partition()
 		calls.put(p, i, func(c *batchCall) error { return q.addPlanned(c, p, pl, now) })
 	}
@@ -59,7 +67,7 @@ func (pl *Planned) started(now time.Time) (n int) {
 func (q *Queue) addPlanned(c *batchCall, p int, pl *Planned, now time.Time) error {
 	lines, open := planLines(pl, now)
 	c.add(c.key(pl.Lease.from.key), pl.Lease.entry, c.own(q.keys.record(p, pl.Event.ID)),
-		fmt.Sprintf("%03d", open), lines, q.recordLife(pl.Event.Keyed, pl.Event.AcceptedAt, now).Milliseconds(), open)
+		fmt.Sprintf("%03d", open), lines, q.recordLife(pl.Event.Keyed, pl.Event.AcceptedAt, now).Milliseconds(), open, pl.digests())
 	for i := range pl.Deliveries {
 		if pl.Deliveries[i].Ended.Status != "" {
 			continue
@@ -68,7 +76,22 @@ func (q *Queue) addPlanned(c *batchCall, p int, pl *Planned, now time.Time) erro
 			return err
 		}
 	}
+	for i := range pl.Deliveries {
+		if d := &pl.Deliveries[i]; d.Digest != nil {
+			q.addDigest(c, pl, d, now)
+		}
+	}
 	return nil
+}
+
+// digests is how many deliveries have to do with one.
+func (pl *Planned) digests() (n int) {
+	for i := range pl.Deliveries {
+		if pl.Deliveries[i].Digest != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // addDelivery adds a delivery in the partition and the turn of its event.
@@ -99,6 +122,8 @@ func planLines(pl *Planned, now time.Time) (lines []byte, open int) {
 			lines = appendEntry(lines, ordinal, ev.AcceptedAt, d.Before)
 		}
 		switch {
+		case d.Ended.Status != "" && d.Digest != nil:
+			continue // which line it is shows when it is collected
 		case d.Ended.Status != "":
 			lines = appendEntry(lines, ordinal, ev.AcceptedAt, d.Ended)
 			continue

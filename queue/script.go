@@ -59,12 +59,21 @@ var feedbackLua string
 //go:embed turn.lua
 var turnLua string
 
+//go:embed carriers.lua
+var carriersLua string
+
+//go:embed collected.lua
+var collectedLua string
+
+//go:embed handon.lua
+var handonLua string
+
 //go:embed spend.lua
 var spendLua string
 
 // scripts are this room's transitions, each with its digest.
 type scripts struct {
-	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback, spend *redis.Script
+	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback, spend, carriers, collected, handon *redis.Script
 }
 
 // newScripts makes the scripts of a queue that keeps so many final states in
@@ -78,7 +87,7 @@ func newScripts(finals int) scripts {
 		settle: closes(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
 		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), purge: redis.NewScript(purgeLua), erase: redis.NewScript(eraseLua), bury: redis.NewScript(buryLua),
 		cancel: closes(cancelLua), turn: redis.NewScript(turnLua), feedback: redis.NewScript(feedbackLua),
-		spend: redis.NewScript(spendLua),
+		spend: redis.NewScript(spendLua), carriers: redis.NewScript(carriersLua), collected: redis.NewScript(collectedLua), handon: redis.NewScript(handonLua),
 	}
 }
 
@@ -101,6 +110,9 @@ type batchCalls struct {
 	calls  []*call
 	unfit  *PartError // members that could not be encoded
 	send   func(context.Context, []*call) error
+	// stale is told of members of which nothing was done because what they go by
+	// is so no more; nil: there are none.
+	stale func(i int)
 }
 
 // batchCall is one call of a batch. Its script names keys by their index.
@@ -165,6 +177,9 @@ func (b *batchCalls) run(ctx context.Context, each func(i int, done bool)) error
 		}
 		for k, i := range c.members {
 			each(i, done[k] == 1)
+			if done[k] == stale {
+				b.stale(i)
+			}
 		}
 	}
 	if failed != nil {
@@ -172,6 +187,9 @@ func (b *batchCalls) run(ctx context.Context, each func(i int, done bool)) error
 	}
 	return nil
 }
+
+// stale is what a script answers for a member that is to be decided anew.
+const stale = 2
 
 func (c *batchCall) add(args ...any) { c.args = append(c.args, args...) }
 

@@ -51,16 +51,23 @@ func CanceledEvent(l *Lease, ev *notice.Event, e Entry) *Settlement {
 func (q *Queue) Settle(ctx context.Context, consumer string, batch []*Settlement) (settled []bool, err error) {
 	now := q.now()
 	settled = make([]bool, len(batch))
+	unkept := q.keepDigests(ctx, batch, now)
 	calls := newBatchCalls(q, q.scripts.settle, group, consumer, openLife.Milliseconds(), longestOpenRecord)
+	calls.unfit = unkept
 	for i, s := range batch {
+		if unkept.has(i) {
+			continue
+		}
 		p := s.Lease.Partition()
 		calls.put(p, i, func(c *batchCall) error { return q.addSettlement(c, p, s, now) })
 	}
-	return settled, calls.run(ctx, func(i int, mine bool) {
+	err = calls.run(ctx, func(i int, mine bool) {
 		if settled[i] = mine; mine && batch[i].Kind != Requeue {
 			q.drained.add(batch[i].Lease.from, 1)
 		}
 	})
+	q.dropDigests(ctx, batch, settled)
+	return settled, err
 }
 
 func (q *Queue) addSettlement(c *batchCall, p int, s *Settlement, now time.Time) error {

@@ -39,6 +39,9 @@ type Template struct {
 	Lane      notice.Lane   // of a notification that names no priority
 	ExpiresIn time.Duration // of a notification that names no expires_at; 0 is never
 	Samples   []Sample      // "default" first, then by name
+	// Digest is the template by which several of its notifications are sent as
+	// one; empty: none.
+	Digest string
 	// Schema is the JSON Schema of the data, its members in the order in which
 	// they were written; nil without one.
 	Schema jsontext.Value
@@ -90,6 +93,7 @@ func load(fsys fs.FS, o options) (*Catalogue, error) {
 		catalogue.templates[names[i]] = b.out
 		faults = append(faults, *b.faults...)
 	}
+	checkDigests(built, &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}

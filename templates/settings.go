@@ -21,6 +21,7 @@ type settings struct {
 	from      map[string]string // the sender's name by locale; "" for every other
 	replyTo   map[string]string // a mailbox, the same way
 	css       string            // cssInline, cssKeep; empty: as the layout wants it
+	digest    *yaml.Node        // a template's name; nil: none
 	schema    *yaml.Node
 	samples   *yaml.Node
 	doc       document
@@ -40,7 +41,7 @@ func defaultKeys() []string {
 	return []string{"category", "priority", "channels", "layout", "expires_in", "from", "reply_to", "css"}
 }
 
-func templateKeys() []string { return append(defaultKeys(), "schema", "samples") }
+func templateKeys() []string { return append(defaultKeys(), "digest", "schema", "samples") }
 
 // parseCatalogueSettings reads catalogue.yaml; without the file the default
 // locale is en.
@@ -110,6 +111,9 @@ func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *F
 		}
 	case "channels":
 		s.channels = readChannels(doc, value, faults)
+	case "digest":
+		doc.text(key, value, faults)
+		s.digest = value
 	case "schema":
 		s.schema = value
 	case "samples":

@@ -33,12 +33,13 @@ var releaseLua string
 type Action uint8
 
 // The actions. Go and Wait have taken a place in every window of the delivery;
-// Drop and Expire have taken none.
+// the others have taken none.
 const (
-	Go     Action = iota // it may go now
-	Wait                 // it may go at Until, a place that it owns and need not fight for
-	Drop                 // a rule with over: drop is full
-	Expire               // its place would come at Until, when it has expired
+	Go      Action = iota // it may go now
+	Wait                  // it may go at Until, a place that it owns and need not fight for
+	Drop                  // a rule with over: drop is full
+	Expire                // its place would come at Until, when it has expired
+	Collect               // a rule with over: digest is full, until Until
 )
 
 // String is the action's name in metrics and records.
@@ -52,6 +53,8 @@ func (a Action) String() string {
 		return "drop"
 	case Expire:
 		return "expire"
+	case Collect:
+		return "collect"
 	}
 	return fmt.Sprintf("action(%d)", uint8(a))
 }
@@ -66,6 +69,9 @@ type Ask struct {
 	At           time.Time // the caller's now
 	NotBefore    time.Time // the earliest that it could go (send_at, the end of quiet hours); zero, or past: At
 	ExpiresAt    time.Time // zero: never; a place at or after it is none
+	// Collect says that it need not go by itself: where a rule with over: digest
+	// would put it off the answer is Collect. Otherwise such a rule defers.
+	Collect bool
 }
 
 // Answer is what becomes of an Ask.
@@ -74,6 +80,8 @@ type Answer struct {
 	Until  time.Time // Go: At. Wait: when it goes. Expire: when it would have gone. To the millisecond
 	Rule   string    // the name of the cap that said so; empty when none did
 	Limit  string    // that cap's window, "3/24h" or "burst 2/10m"; empty when none did
+	// Digest bounds the digests of that cap; nil when it makes none.
+	Digest *config.DigestMax
 }
 
 // Caps are the limits on what one recipient gets. They are exact: in no
@@ -264,6 +272,9 @@ func (rs *rules) answer(reply []int64) Answer {
 	if n := reply[3]; n > 0 && n <= int64(len(rs.list)) {
 		r := &rs.list[n-1]
 		a.Rule, a.Limit = r.Name, r.window(reply[4] == 1)
+		if r.Over == config.OverDigest {
+			a.Digest = &r.DigestMax
+		}
 	}
 	return a
 }

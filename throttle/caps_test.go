@@ -556,7 +556,7 @@ func TestACapThatCannotBeIsRefusedWithItsKeyItsValueAndTheMend(t *testing.T) {
 		{"a burst as long as the limit's window", config.Cap{Limit: limit, Burst: config.Rate{Count: 2, Per: time.Hour}}, []string{"throttle.per_user[1].burst", `"2/h"`, "3/h", "shorter"}},
 		{"a burst as large as the limit", config.Cap{Limit: limit, Burst: config.Rate{Count: 3, Per: time.Minute}}, []string{"throttle.per_user[1].burst", `"3/m"`, "fewer"}},
 		{"the name of another", config.Cap{Limit: limit, Name: "first"}, []string{"throttle.per_user[1].name", `"first"`, "throttle.per_user[0]", "another name"}},
-		{"an unknown consequence", config.Cap{Limit: limit, Over: "digest"}, []string{"throttle.per_user[1].over", `"digest"`, "drop", "defer"}},
+		{"an unknown consequence", config.Cap{Limit: limit, Over: "later"}, []string{"throttle.per_user[1].over", `"later"`, "drop", "defer", "digest"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,19 +6,20 @@
 -- KEYS     for each ask the string of its user's places; all of one slot
 -- ARGV     'try' to write nothing, or anything else; the number of rules, and
 --          for each: the first 8 bytes of its section, limit, window in ms, the
---          burst's limit and window (0: none), 1 when it drops; then for each
---          ask: 5 bytes of its id's hash; its terms, as "1,2:NOW:WAIT" the
---          numbers of its rules (from 1), now in ms, and in how many ms it could
---          go at the earliest; and the ms at which it expires (0: never)
+--          burst's limit and window (0: none), 1 when it drops, 2 when it
+--          collects what may be; then for each ask: 5 bytes of its id's hash;
+--          its terms, as "1,2:NOW:WAIT" the numbers of its rules (from 1), now
+--          in ms, and in how many ms it could go at the earliest, with a c
+--          behind when it may be collected; and the ms at which it expires (0: never)
 -- Returns  for each ask that does not simply go at its earliest: its number
---          (from 1); 0 go, 1 wait, 2 drop, 3 expired; the ms at which it goes or
---          could have gone; the number of the rule that said so (0: none), and 1
+--          (from 1); 0 go, 1 wait, 2 drop, 3 expired, 4 collect; the ms at which
+--          it goes or could have gone; the number of the rule that said so (0: none), and 1
 --          when that was the rule's burst
 
 local LOOK = 256  -- places waiting under a rule up to which gaps between them are looked for
 local ROUNDS = 64 -- how often rules may push each other on before the ends of their lines decide
 
-local GO, WAIT, DROP, EXPIRED = 0, 1, 2, 3
+local GO, WAIT, DROP, EXPIRED, COLLECT = 0, 1, 2, 3, 4
 
 -- The moments of a section's places, the earliest first.
 local function moments(section)
@@ -84,23 +85,27 @@ local function behind(section)
 end
 
 -- The first moment from t on that every waiting rule allows, and the rule that
--- put it off last: the one that frees a place then.
+-- put it off last: the one that frees a place then; and the first that put it
+-- off and collects, 0 when none did.
 local function place(sections, t)
-  local number, burst = 0, 0
+  local number, burst, collects, bursting = 0, 0, 0, 0
   for _ = 1, ROUNDS do
     local before = t
     for _, section in ipairs(sections) do
       if not section.rule.drops and section.n > 0 then
         local after, by = allowed(section, t)
-        if after ~= t then t, number, burst = after, section.rule.number, by end
+        if after ~= t then
+          t, number, burst = after, section.rule.number, by
+          if section.rule.collects and collects == 0 then collects, bursting = number, by end
+        end
       end
     end
-    if t == before then return t, number, burst end
+    if t == before then return t, number, burst, collects, bursting end
   end
   for _, section in ipairs(sections) do
     if not section.rule.drops then t = math.max(t, behind(section)) end
   end
-  return t, number, burst
+  return t, number, burst, collects, bursting
 end
 
 -- Whether a place of the section lies at t.
@@ -187,7 +192,9 @@ local function decide(user, rules, id, now, from, expires)
   if t then return WAIT, t, holder(sections, t) end
   local rule, burst = full(sections, from)
   if rule then return DROP, from, rule, burst end
-  t, rule, burst = place(sections, from)
+  local collects, bursts
+  t, rule, burst, collects, bursts = place(sections, from)
+  if rules.collect and collects > 0 then return COLLECT, t, collects, bursts end
   if expires > 0 and t >= expires then return EXPIRED, t, rule, burst end
   if t > from then
     local dropping, bursting = full(sections, t)
@@ -206,7 +213,9 @@ local trying = word() == 'try'
 local rules = {}
 for i = 1, number() do
   local head = word()
-  local rule = {number = i, head = head, id = sub(head, 1, 4), limit = number(), window = number(), bursts = number(), within = number(), drops = number() == 1}
+  local rule = {number = i, head = head, id = sub(head, 1, 4), limit = number(), window = number(), bursts = number(), within = number()}
+  local full = number()
+  rule.drops, rule.collects = full == 1, full == 2
   rule.life = rule.window + SLACK
   rules[i] = rule
 end
@@ -217,8 +226,8 @@ local known = {}
 local function termsOf(text)
   local terms = known[text]
   if not terms then
-    local numbers, now, wait = string.match(text, '^([%d,]*):(%d+):(%d+)$')
-    terms = {now = tonumber(now), life = 0, by = {}}
+    local numbers, now, wait, collect = string.match(text, '^([%d,]*):(%d+):(%d+)(c?)$')
+    terms = {now = tonumber(now), life = 0, by = {}, collect = collect == 'c'}
     terms.from = terms.now + tonumber(wait)
     for i in string.gmatch(numbers, '%d+') do
       local rule = rules[tonumber(i)]

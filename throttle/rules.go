@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -13,6 +14,12 @@ import (
 )
 
 const any_ = "*"
+
+// What a digest holds of which no more is said, as in config.DigestMax.
+const (
+	defaultDigestItems = 50
+	defaultDigestSize  = config.Size(64 << 10)
+)
 
 // rule is a cap of the configuration, checked and ready to match.
 type rule struct {
@@ -37,9 +44,11 @@ func newRule(c config.Cap, index int) (rule, error) {
 	if c.Lane != any_ && !notice.Lane(c.Lane).Valid() {
 		return rule{}, fmt.Errorf("%s.lane: %q is none of critical, normal, bulk, *", at, c.Lane)
 	}
-	if c.Over != config.OverDrop && c.Over != config.OverDefer {
-		return rule{}, fmt.Errorf("%s.over: %q is neither drop nor defer", at, c.Over)
+	if c.Over != config.OverDrop && c.Over != config.OverDefer && c.Over != config.OverDigest {
+		return rule{}, fmt.Errorf("%s.over: %q is none of drop, defer, digest", at, c.Over)
 	}
+	c.DigestMax.Items = cmp.Or(c.DigestMax.Items, defaultDigestItems)
+	c.DigestMax.Size = cmp.Or(c.DigestMax.Size, defaultDigestSize)
 	c.Name = c.Called()
 	return rule{Cap: c, id: ruleID(c.Name)}, nil
 }
@@ -130,11 +139,8 @@ func (r *rule) window(burst bool) string {
 // args are a rule as decide.lua reads it.
 func (r *rule) args() []any {
 	head := binary.BigEndian.AppendUint32(append([]byte(nil), r.id[:]...), uint32(r.Limit.Per.Milliseconds()))
-	drops := 0
-	if r.Over == config.OverDrop {
-		drops = 1
-	}
-	return []any{head, r.Limit.Count, r.Limit.Per.Milliseconds(), r.Burst.Count, r.Burst.Per.Milliseconds(), drops}
+	full := map[config.Over]int{config.OverDrop: 1, config.OverDigest: 2}[r.Over]
+	return []any{head, r.Limit.Count, r.Limit.Per.Milliseconds(), r.Burst.Count, r.Burst.Per.Milliseconds(), full}
 }
 
 // rules are the caps that are in force together.
@@ -174,7 +180,11 @@ func (rs *rules) terms(out []byte, a *Ask) []byte {
 	}
 	now := ms(a.At)
 	out = strconv.AppendInt(append(out, ':'), now, 10)
-	return strconv.AppendInt(append(out, ':'), ms(a.from())-now, 10)
+	out = strconv.AppendInt(append(out, ':'), ms(a.from())-now, 10)
+	if a.Collect {
+		out = append(out, 'c')
+	}
+	return out
 }
 
 // ms is t in the unit of the scripts; 0 for the zero time.
