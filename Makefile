@@ -11,6 +11,7 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 BENCHFLAGS ?=
 CHAOSFLAGS ?=
+SCALEFLAGS ?=
 IMAGE     ?= carillon:$(VERSION)
 DOCKER    ?= docker
 
@@ -60,6 +61,10 @@ lint: ## Check the formatting, vet, staticcheck
 .PHONY: bench
 bench: ## Measure the gateway beside plain loops and other queues, 15 minutes (BENCHFLAGS="-only drain,ingest -rounds 5")
 	go run ./bench $(BENCHFLAGS)
+
+.PHONY: scale
+scale: ## What a day of 100 million users takes, measured on a sample of them (SCALEFLAGS="-users 1e6 -part 1")
+	go run ./bench/scale $(SCALEFLAGS)
 
 .PHONY: chaos
 chaos: ## Kill, cut and freeze everything, and count what arrives (CHAOSFLAGS="-only random -seed 7 -seconds 60")

@@ -50,9 +50,8 @@ queue: {max_backlog: 10000000}
 ingest: {listen: "%s", max_body: 4MiB, max_batch: %d}
 auth: {keys: [{tenant: a, key: "%s"}, {tenant: b, key: "%s"}]}
 templates: {dir: catalogue}
-throttle: {per_user: [{category: "*", channel: webhook, limit: 100/24h, over: defer}]}
-channels: {webhook: {allow_networks: ["127.0.0.0/8"], concurrency: %d}}
-`, l.redisAddr, l.api, batchLines, keyA, keyB, l.concurrency),
+%schannels: {webhook: {allow_networks: ["127.0.0.0/8"], concurrency: %d}}
+`, l.redisAddr, l.api, batchLines, keyA, keyB, oneCap, l.concurrency),
 	}
 	for name, text := range files {
 		path := filepath.Join(l.dir, name)

@@ -20,7 +20,7 @@ type row struct {
 // rows lists every measurement, in the order of the table.
 func rows(o options) []row {
 	return []row{
-		drainRow(), peersRow(), queueRow(),
+		drainRow(), capsRow(), peersRow(), queueRow(),
 		ingestRow(), ndjsonRow(), bothRow(),
 		latencyRow(), criticalRow(o), tenantRow(o), slowRow(), rateRow(),
 		memoryRow(o),

@@ -30,6 +30,11 @@ const (
 	// clusterBlock is how long a read waits in one slot of a cluster for work
 	// that may come to any.
 	clusterBlock = 100 * time.Millisecond
+	// leastAsk is how many entries a slot of a cluster is asked for while more
+	// slots have some than there is room for: what was read together is planned
+	// and settled together, and a script call for a slot costs as much as ten of
+	// the entries that it is about.
+	leastAsk = 16
 	// ownMost bounds one answer of Own for each stream; a consumer holds fewer.
 	ownMost = 2048
 )
@@ -170,16 +175,26 @@ func (r *Reader) hotAsks(room Room) (asks []ask) {
 		if len(hot) == 0 {
 			continue
 		}
-		count := max(1, room[turn]/len(hot))
 		if !r.q.cluster {
-			asks = append(asks, ask{hot, count})
+			asks = append(asks, ask{hot, max(1, room[turn]/len(hot))})
 			continue
 		}
+		hot = r.inTurn(hot, max(1, room[turn]/leastAsk))
+		count := max(1, room[turn]/len(hot))
 		for i := range hot {
 			asks = append(asks, ask{hot[i : i+1], count})
 		}
 	}
 	return asks
+}
+
+// inTurn is at most so many of some sources, others at every read.
+func (r *Reader) inTurn(sources []*source, most int) []*source {
+	if len(sources) <= most {
+		return sources
+	}
+	from := r.reads * most % len(sources)
+	return slices.Concat(sources[from:], sources[:from])[:most]
 }
 
 // coldAsks asks the other streams that there is room for.

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// result is everything that a run found out.
+type result struct {
+	day    day
+	plant  plant
+	costs  []*costs // at each of partitions
+	at     []int
+	checks []checked
+	plan   []tick // of the day, with as many consumers as the broadcast asks for
+}
+
+// used are the costs that the result goes by: those of the plant's partitions.
+func (r *result) used() *costs { return r.costs[len(r.costs)-1] }
+
+// number prints three significant digits, and the thousands apart.
+func number(v float64) string {
+	switch {
+	case v >= 1000:
+		return thousands(int64(v + 0.5))
+	case v >= 100:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
+}
+
+func thousands(v int64) string {
+	if v < 1000 {
+		return strconv.FormatInt(v, 10)
+	}
+	return thousands(v/1000) + fmt.Sprintf(",%03d", v%1000)
+}
+
+// write prints everything as Markdown.
+func (r *result) write(w io.Writer) error {
+	var b strings.Builder
+	r.unitCosts(&b)
+	r.memoryTable(&b)
+	r.rateTable(&b)
+	r.waits(&b)
+	r.checkTable(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *result) unitCosts(b *strings.Builder) {
+	b.WriteString("### Unit costs\n\n| bytes of Redis | |\n|---|---:|\n")
+	by := r.used().Bytes
+	for _, row := range []struct {
+		what string
+		v    float64
+	}{
+		{"a profile with its device", by.Profile}, {"a user under three caps", by.CapUser}, {"each notification under them", by.CapPlace},
+		{"a queued notification, with its open record", by.Queued}, {"a parked one, the same", by.Parked},
+		{"a finished record", by.Record}, {"an empty partition", by.Partition},
+	} {
+		fmt.Fprintf(b, "| %s | %s |\n", row.what, number(row.v))
+	}
+	b.WriteString("\n| µs of Redis, commands, µs of the consumer |")
+	for _, p := range r.at {
+		fmt.Fprintf(b, " %d partitions |", p)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---:|", len(r.at)) + "\n")
+	for _, step := range []struct {
+		what string
+		of   func(work) float64
+	}{
+		{"admitted", func(w work) float64 { return w.Admit }}, {"planned, caps decided, handed over, settled", func(w work) float64 { return w.Deliver }},
+		{"planned and parked", func(w work) float64 { return w.Park }}, {"put back, read, settled", func(w work) float64 { return w.Promote }},
+	} {
+		b.WriteString("| " + step.what + " |")
+		for _, c := range r.costs {
+			fmt.Fprintf(b, " %s, %s, %s |", number(step.of(c.Redis)), number(step.of(c.Calls)), number(step.of(c.Own)))
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("| an idle consumer, a second |")
+	for i, c := range r.costs {
+		p := float64(r.at[i])
+		fmt.Fprintf(b, " %s, %s, %s |", number(c.Idle.Redis*p), number(c.Idle.Calls*p), number(c.Idle.Own))
+	}
+	b.WriteString("\n\n")
+}
+
+// memoryTable shows the fullest minute.
+func (r *result) memoryTable(b *strings.Builder) {
+	c := r.used()
+	t := fullest(r.plan, c)
+	fmt.Fprintf(b, "### Memory\n\nThe fullest minute is %s UTC.\n\n| | how many | GB |\n|---|---:|---:|\n", clockTime(t.Minute))
+	row := func(what string, n, bytes float64) {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", what, number(n), number(n*bytes/1e9))
+	}
+	row("profiles", t.Profiles, c.Bytes.Profile)
+	row("users with places under caps", t.CapUsers, c.Bytes.CapUser)
+	row("their places", t.Places, c.Bytes.CapPlace)
+	row("parked", t.state.Parked, c.Bytes.Parked)
+	row("queued", t.Queued, c.Bytes.Queued)
+	row("finished records", t.Records, c.Bytes.Record)
+	row("partitions", t.Partitions, c.Bytes.Partition)
+	fmt.Fprintf(b, "| **all** | %d masters of %s GB in use | **%s** |\n\n", c.masters(t.state, r.plant), number(r.plant.Memory/1e9), number(c.memory(t.state)/1e9))
+}
+
+// moments are the minutes that the result tells of, and their names.
+func (r *result) moments() (names []string, at []rates) {
+	quiet := r.day
+	quiet.BroadcastOver = 0
+	ticks := quiet.simulate(1e12, r.plant.Partitions)
+	var average, evening rates
+	for _, t := range ticks {
+		average.Admitted += t.Admitted / minutes
+		average.Planned += t.Planned / minutes
+		average.Parked += t.rates.Parked / minutes
+		average.Promoted += t.Promoted / minutes
+		if t.Admitted > evening.Admitted {
+			evening = t.rates
+		}
+	}
+	one := r.day.oneZone()
+	one.BroadcastOver = 0
+	var sharp rates
+	for _, t := range one.simulate(1e12, r.plant.Partitions) {
+		if t.Admitted > sharp.Admitted {
+			sharp = t.rates
+		}
+	}
+	var told, morning rates
+	for _, t := range r.day.simulate(1e12, r.plant.Partitions) {
+		if t.Admitted > told.Admitted {
+			told = t.rates
+		}
+		if t.Promoted > morning.Promoted {
+			morning = t.rates
+		}
+	}
+	morning = spread(morning, 15) // it is due at once, and takes what it takes
+	return []string{"average", "evening", "evening, all users in one zone", "broadcast", "a region's quiet hours end, within 15 minutes"},
+		[]rates{average, evening, sharp, told, morning}
+}
+
+// spread is a wave that is given some minutes.
+func spread(r rates, over float64) rates {
+	r.Promoted /= over
+	return r
+}
+
+func (r *result) rateTable(b *strings.Builder) {
+	b.WriteString("### A second\n\n| | admitted | sent | commands | Redis cores | Redis masters | consumers | ingest |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	names, at := r.moments()
+	for i, name := range names {
+		n := r.used().needs(at[i], r.plant)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %d | %d | %d |\n", name, number(at[i].Admitted), number(at[i].sent()),
+			number(n.Commands), number(n.RedisCores), n.Masters, n.Consumers, n.Ingest)
+	}
+	b.WriteByte('\n')
+}
+
+// waits says how long the broadcast takes with fewer consumers.
+func (r *result) waits(b *strings.Builder) {
+	fmt.Fprintf(b, "### With fewer\n\n| consumers | can send a second | the broadcast is everywhere after | longest queue |\n|---:|---:|---:|---:|\n")
+	each := r.used().perConsumer(r.plant)
+	_, at := r.moments()
+	full := r.used().needs(at[3], r.plant).Consumers
+	for _, n := range []int{full, full * 3 / 4, full / 2, full / 3, full / 4} {
+		n = max(n, 1)
+		ticks := r.day.simulate(each*float64(n), r.plant.Partitions)
+		longest := 0.0
+		for _, t := range ticks {
+			longest = max(longest, t.Queued)
+		}
+		takes := "not that day"
+		if d, done := r.day.broadcastTakes(ticks); done {
+			takes = fmt.Sprintf("%.0f min", d.Minutes())
+		}
+		fmt.Fprintf(b, "| %d | %s | %s | %s |\n", n, number(each*float64(n)), takes, number(longest))
+	}
+	b.WriteByte('\n')
+}
+
+func (r *result) checkTable(b *strings.Builder) {
+	if len(r.checks) == 0 {
+		return
+	}
+	b.WriteString("### The model beside what was measured\n\n| | model | measured | off |\n|---|---:|---:|---:|\n")
+	for _, c := range r.checks {
+		fmt.Fprintf(b, "| %s, %s | %s | %s | %+.0f %% |\n", c.What, c.Unit, number(c.Predicted), number(c.Measured), 100*c.off())
+	}
+	b.WriteByte('\n')
+}
+
+func clockTime(minute int) string {
+	return time.Unix(int64(minute)*60, 0).UTC().Format("15:04")
+}
+
+// plot draws the day as an SVG picture: what is sent a second by minute, and
+// what Redis holds.
+func (r *result) plot() string {
+	const width, height, left, top, gap = 720, 180, 70, 30, 60
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n", left+width+20, top+2*height+gap+40)
+	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
+	draw := func(at int, title string, colour string, value func(tick) float64) {
+		most := 0.0
+		for _, t := range r.plan {
+			most = max(most, value(t))
+		}
+		fmt.Fprintf(&b, `<text x="%d" y="%d">%s, at most %s</text><path fill="none" stroke="%s" d="M`, left, at-8, title, number(most), colour)
+		for _, t := range r.plan {
+			fmt.Fprintf(&b, "%.1f %.1f ", float64(left)+float64(t.Minute)/minutes*width, float64(at)+height*(1-value(t)/max(most, 1e-9)))
+		}
+		fmt.Fprintf(&b, `"/><path stroke="#808080" d="M%d %dH%d"/>`+"\n", left, at+height, left+width)
+		for hour := 0; hour <= 24; hour += 4 {
+			fmt.Fprintf(&b, `<text x="%d" y="%d">%02d:00</text>`, left+hour*width/24-14, at+height+16, hour)
+		}
+	}
+	draw(top, "sent a second", "#4878a8", func(t tick) float64 { return t.sent() })
+	draw(top+height+gap, "GB in Redis", "#c03030", func(t tick) float64 { return r.used().memory(t.state) / 1e9 })
+	b.WriteString("\n</svg>\n")
+	return b.String()
+}
