@@ -35,6 +35,9 @@ func TestPageInARealBrowser(t *testing.T) {
 		{"a test is sent to where the page says", testsAreSent},
 		{"hostile templates and data never run and ask nobody", hostileMailNeverRuns},
 		{"a link in the mail leaves the mail where it is", linksLeadNowhere},
+		{"a made-up locale shows what a translation will do", madeUpLocalesAreShown},
+		{"on a phone the list opens by a button and closes behind a choice", listOpensOnAPhone},
+		{"an export is searched from the disk, and asks nobody", exportIsSearched},
 		{"it fits a phone and a desktop, in the light and in the dark", fitsEveryScreen},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, chromium) })
@@ -451,6 +454,7 @@ func testsAreSent(t *testing.T, chromium context.Context) {
 	b.press("Close")
 	b.click("#tab-webhook")
 	b.click("#send")
+	b.says("dialog .secret", "the example secret whsec_example")
 	b.until(`document.querySelector('dialog [type=submit]').disabled`) // a real address: it wants to be sure
 	b.fill("#to", "https://hooks.example.com/x")
 	b.click("#sure")

@@ -14,6 +14,7 @@ import (
 type catalogueView struct {
 	App           string         `json:"app"`
 	DefaultLocale string         `json:"default_locale"`
+	Pseudo        []string       `json:"pseudo"` // locales that are made up, to try a layout
 	Templates     []templateView `json:"templates"`
 	Faults        faultsView     `json:"faults"` // why the folder's present state is not served
 	Sending       *sendingView   `json:"sending"`
@@ -62,7 +63,7 @@ func viewFaults(err error) faultsView {
 
 func (s *server) serveCatalogue(w http.ResponseWriter, _ *http.Request) {
 	c := s.store.Current()
-	view := catalogueView{App: s.App, DefaultLocale: c.DefaultLocale(), Faults: viewFaults(s.store.Failure()), Token: s.token, Sending: s.sendingView()}
+	view := catalogueView{App: s.App, DefaultLocale: c.DefaultLocale(), Pseudo: templates.PseudoLocales(), Faults: viewFaults(s.store.Failure()), Token: s.token, Sending: s.sendingView()}
 	for _, name := range c.Names() {
 		t, _ := c.Template(name)
 		view.Templates = append(view.Templates, viewTemplate(t))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/templates"
@@ -102,13 +103,16 @@ func (v itemView) Headline() string {
 	return ""
 }
 
-// Words are what the search looks in.
+// Words are what the search looks in: all of it, and its single words, so that
+// "de" finds a locale and not every order.
 func (v itemView) Words() string {
 	words := []string{v.Template, v.Category, v.Locale, v.Sample, v.Headline()}
 	for _, m := range v.Channels() {
 		words = append(words, string(m))
 	}
-	return strings.ToLower(strings.Join(words, " "))
+	all := strings.ToLower(strings.Join(words, " "))
+	pieces := strings.FieldsFunc(all, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return " " + all + " " + strings.Join(pieces, " ")
 }
 
 // PushJSON and WebhookJSON are what the item's page shows.

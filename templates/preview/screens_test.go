@@ -2,12 +2,16 @@ package preview
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/carillonhq/carillon/templates"
 )
 
 // shell pastes a command line.
@@ -39,7 +43,9 @@ func (b *tab) prefer(theme string) {
 // other.
 const pale = `(() => {
   const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-  const rgba = (css) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1); const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+  const known = new Map(); // reading a colour back is what takes long
+  const rgba = (css) => { if (!known.has(css)) known.set(css, paint(css)); return known.get(css); };
+  const paint = (css) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1); const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
   const over = (top, under) => { const a = top[3]; return [0, 1, 2].map((i) => top[i] * a + under[i] * (1 - a)).concat(1); };
   const behind = (e) => { const layers = []; for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); layers.push(c); if (c[3] === 1) break; } return layers.reduceRight((under, top) => over(top, under), [255, 255, 255, 1]); };
   const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
@@ -85,19 +91,22 @@ func fitsEveryScreen(t *testing.T, chromium context.Context) {
 	write(t, dir, "order-shipped/en/push.options.json", `{"apns":{"badge":3,"thread_id":"orders","interruption_level":"time-sensitive"},"fcm":{"image":"https://img.example/`+strings.Repeat("x", 80)+`.png"}}`)
 	b := open(t, chromium, base, "#order-shipped", 360)
 	b.says(".subject", "Your order")
+	// A theme changes no width, and a width no colour: two looks show all four.
+	looks := []struct {
+		theme string
+		width int64
+	}{{"light", 360}, {"dark", 1440}}
 	visit := func(name, address, ready string) {
 		b.visit(address)
 		b.until(ready)
-		for _, theme := range []string{"light", "dark"} {
-			b.prefer(theme)
-			for _, width := range []int64{360, 1440} {
-				b.do(chromedp.EmulateViewport(width, 900))
-				if wide := b.evaluate(widest); wide != "" {
-					t.Errorf("%s, %s, %d: wider than the screen: %s", name, theme, width, wide)
-				}
-				if found := b.evaluate(pale); found != "" {
-					t.Errorf("%s, %s, %d: hard to read:\n%s", name, theme, width, found)
-				}
+		for _, look := range looks {
+			b.prefer(look.theme)
+			b.do(chromedp.EmulateViewport(look.width, 900))
+			if wide := b.evaluate(widest); wide != "" {
+				t.Errorf("%s, %s, %d: wider than the screen: %s", name, look.theme, look.width, wide)
+			}
+			if found := b.evaluate(pale); found != "" {
+				t.Errorf("%s, %s, %d: hard to read:\n%s", name, look.theme, look.width, found)
 			}
 		}
 	}
@@ -119,4 +128,97 @@ func fitsEveryScreen(t *testing.T, chromium context.Context) {
 	b.press("Close")
 	b.click("#send")
 	visit("sending", "#order-shipped?view=text", `document.querySelector('dialog[open]')`)
+}
+
+func madeUpLocalesAreShown(t *testing.T, chromium context.Context) {
+	base, _ := serve(t)
+	b := open(t, chromium, base, "#order-shipped", 1440)
+	b.pick("#locale", "en-XA")
+	b.says(".subject", "Ýöûŕ öŕðéŕ")
+	b.until(`document.querySelector('.pane .tag').textContent === 'en-XA' && document.querySelector('#other').hidden`)
+	b.pick("#beside", "ar-XB")
+	b.until(`document.querySelectorAll('.pane').length === 2 && document.querySelector('.pane:nth-child(2) .subject').textContent.includes('\u202e')`)
+	b.pick("#locale", "de")
+	b.says(".subject", "Ihre Bestellung")
+}
+
+func listOpensOnAPhone(t *testing.T, chromium context.Context) {
+	base, _ := serve(t)
+	b := open(t, chromium, base, "#order-shipped", 360)
+	b.says(".subject", "Your order")
+	top := func() float64 { return b.number(`document.querySelector('#name').getBoundingClientRect().top`) }
+	if got := top(); got > 250 {
+		t.Errorf("what is looked at begins %v pixels down", got)
+	}
+	b.until(`!document.querySelector('#tree').checkVisibility()`)
+	b.click("#list")
+	b.until(`document.querySelector('#tree').checkVisibility() && document.querySelector('#list').ariaExpanded === 'true'`)
+	b.click("[data-template=price-drop]")
+	b.says("#name", "price-drop")
+	b.until(`!document.querySelector('#tree').checkVisibility()`)
+	b.key("/")
+	b.until(`document.activeElement.id === 'search'`)
+	b.do(chromedp.EmulateViewport(1440, 900))
+	b.until(`document.querySelector('#tree').checkVisibility() && !document.querySelector('#list').checkVisibility()`)
+}
+
+func exportIsSearched(t *testing.T, chromium context.Context) {
+	trapURL, asked := trap(t)
+	catalogue := copyCatalogue(t)
+	settings := "schema: {type: object, required: [order], properties: {order: {type: string}, items: {type: array, items: {type: string}}}}\nsamples: {'a / b': {order: A-1, items: [x]}}\n"
+	write(t, catalogue, "order-shipped/template.yaml", settings)
+	for _, locale := range []string{"en", "de"} {
+		write(t, catalogue, "order-shipped/"+locale+"/email.html", hostileMail(trapURL))
+		write(t, catalogue, "order-shipped/"+locale+"/email.txt", "<script>top.pwned=1</script>")
+		write(t, catalogue, "order-shipped/"+locale+"/email.subject.txt", locale+` "><script>top.pwned=2</script> </iframe>`)
+		_ = os.Remove(filepath.Join(catalogue, "order-shipped", locale, "push.body.txt"))
+		write(t, catalogue, "order-shipped/"+locale+"/push.title.txt", "x")
+	}
+	c, err := templates.LoadDir(catalogue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	exported(t, dir, c, Selection{})
+	b := disk(t, chromium, dir, "index.html#shipped%20de", 1200)
+	b.until(`document.querySelectorAll('.card:not([hidden])').length === 1 && document.querySelector('#found').textContent === '1 found'`)
+	b.shows(blue, 1, 1<<20) // the mail is in the thumbnail, and small
+	b.fill("#search", "nothing that there is")
+	b.until(`!document.querySelector('#nothing').hidden`)
+	b.fill("#search", "DROP push")
+	b.until(`[...document.querySelectorAll('section:not([hidden]) h2')].every((x) => x.textContent.startsWith('price-drop'))`)
+	b.is(`(document.querySelector('#search').value = '', document.querySelector('#search').dispatchEvent(new Event('input')))`)
+	b.until(`document.querySelectorAll('.card[hidden]').length === 0 && !document.querySelector('#all').hidden`)
+	for _, look := range []struct {
+		theme string
+		width int64
+	}{{"light", 360}, {"dark", 1440}} {
+		b.prefer(look.theme)
+		b.do(chromedp.EmulateViewport(look.width, 900))
+		if wide := b.evaluate(widest); wide != "" {
+			t.Errorf("%s, %d: wider than the screen: %s", look.theme, look.width, wide)
+		}
+		if found := b.evaluate(strings.Replace(pale, "texts > 30", "texts > 10", 1)); found != "" {
+			t.Errorf("%s, %d: hard to read:\n%s", look.theme, look.width, found)
+		}
+	}
+	b.do(chromedp.Navigate(b.evaluate(`document.querySelector('.card a[href*="order-shipped/de"]').href`)))
+	b.until(`document.querySelector('h1')?.textContent.includes('order-shipped') && document.querySelector('iframe')`)
+	b.shows(blue, 40*1300, 40*1392)
+	if b.is(`'pwned' in window`) || asked.Load() != 0 {
+		t.Errorf("code ran: %v, requests to strangers: %d", b.is(`'pwned' in window`), asked.Load())
+	}
+}
+
+// disk opens a page of a folder, as a person who was sent it does.
+func disk(t *testing.T, chromium context.Context, dir, page string, width int64) *tab {
+	t.Helper()
+	ctx, _ := chromedp.NewContext(chromium) // ended by tab.end
+	b := &tab{t: t, ctx: ctx, base: "file://" + dir + "/"}
+	t.Cleanup(b.end)
+	if err := chromedp.Listen(ctx, b.listen); err != nil {
+		t.Fatalf("opening a tab: %v", err)
+	}
+	b.do(chromedp.EmulateViewport(width, 900), chromedp.Navigate(b.base+page))
+	return b
 }

@@ -157,7 +157,7 @@ function typed(text) {
 
 // ——— drawing ———
 
-const tree = new Tree((name) => { if (name !== state.template) change({ template: name, sample: "", file: "", line: "" }); });
+const tree = new Tree((name) => { openList(false); if (name !== state.template) change({ template: name, sample: "", file: "", line: "" }); });
 const editor = new Editor({
   changed: typed,
   reset: () => { edit(state.template, undefined); drawEditor(true); render(); },
@@ -204,13 +204,21 @@ function options(select, values, chosen) {
 
 function drawChoices() {
   const known = locales();
-  const chosen = known.includes(locale()) ? locale() : OTHER;
-  options($("locale"), [...known, OTHER].map((l) => [l, l]), chosen);
+  const choices = [...known.map((l) => [l, l]), ...madeUp(), [OTHER, OTHER]];
+  const chosen = choices.some(([l]) => l === locale()) ? locale() : OTHER;
+  options($("locale"), choices, chosen);
   show($("other"), chosen === OTHER);
   if (chosen === OTHER && document.activeElement !== $("wanted")) $("wanted").value = locale();
-  options($("beside"), [["", "none"], ...new Set([...known, state.beside].filter(Boolean))].map((l) => (Array.isArray(l) ? l : [l, l])), state.beside);
+  const beside = [["", "none"], ...known.map((l) => [l, l]), ...madeUp()];
+  if (!beside.some(([l]) => l === state.beside)) beside.push([state.beside, state.beside]);
+  options($("beside"), beside, state.beside);
   options($("sample"), samples().map((s) => [s.name, s.name]), sample()?.name || "");
 }
+
+// madeUp are the locales that no reader has: they show what a translation will
+// do to a template before there is one.
+const pseudoWords = { "en-XA": "en-XA · accented, longer", "ar-XB": "ar-XB · right to left" };
+const madeUp = () => (page.catalogue.pseudo || []).map((l) => [l, pseudoWords[l] || l]);
 
 const locales = () => [...new Set([page.catalogue.default_locale, ...(page.template?.locales || [])])];
 
@@ -271,6 +279,14 @@ onChange(async (before) => {
   }
 });
 
+// On a phone the list would take the first screen: there it opens by a button,
+// and closes behind a choice.
+function openList(open) {
+  $("side").classList.toggle("open", open);
+  $("list").setAttribute("aria-expanded", String(open));
+}
+$("list").onclick = () => openList($("list").getAttribute("aria-expanded") !== "true");
+
 $("sample").onchange = () => pickSample($("sample").value);
 function pickSample(name) {
   edit(state.template, undefined);
@@ -301,7 +317,7 @@ $("channels").onkeydown = (e) => {
 const next = (list, now) => list[(list.indexOf(now) + 1) % list.length];
 
 const keys = {
-  "/": () => { $("search").focus(); $("search").select(); },
+  "/": () => { openList(true); $("search").focus(); $("search").select(); },
   j: () => tree.choose(tree.neighbour(1)), k: () => tree.choose(tree.neighbour(-1)),
   ArrowDown: () => tree.choose(tree.neighbour(1)), ArrowUp: () => tree.choose(tree.neighbour(-1)),
   l: () => pickLocale(next(locales(), locale())),
@@ -326,7 +342,7 @@ addEventListener("keydown", (e) => {
 
 $("help").onclick = help;
 $("skip").onclick = (e) => { e.preventDefault(); $("stage").focus(); };
-$("send").onclick = () => send(page.catalogue.sending, page.catalogue.token, { template: state.template, locale: locale(), data: data() }, channel() === "source" ? page.template.channels[0] : channel());
+$("send").onclick = () => send(page.catalogue.sending, page.catalogue.token, { template: state.template, locale: locale(), data: data() }, channel() === "source" ? page.template.channels[0] : channel(), panes[0].good?.webhook?.secret);
 
 // ——— the theme ———
 

@@ -22,7 +22,8 @@ export function help() {
 }
 
 // send asks where to, once more whether really, and says what came of it.
-export function send(sending, token, request, channel) {
+// secret is what webhooks to typed addresses are signed with.
+export function send(sending, token, request, channel, secret) {
   const list = sending.destinations.filter((d) => d.channel === channel);
   if (document.querySelector("dialog")) return;
   if (!list.length) {
@@ -35,10 +36,11 @@ export function send(sending, token, request, channel) {
   const words = h("p", { id: "sent", role: "status" });
   const go = h("button", { type: "submit", class: "primary" }, "Send");
   const form = h("form", { method: "dialog" }, h("div", { class: "field" }, h("label", { for: "destination" }, "To"), select),
-    h("div", { class: "field ask" }, h("label", { for: "to" }, "Address"), to), h("div", { class: "field row ask" }, sure, h("label", { for: "sure" }, "Really send it: somebody will get it")), h("div", { class: "row" }, go), words);
+    h("div", { class: "field ask" }, h("label", { for: "to" }, "Address"), to), h("p", { class: "hint ask secret" }, "It is signed by Standard Webhooks with the example secret ", h("code", {}, secret), ", which is no secret: a receiver that verifies must know that one, and one that holds your own will refuse it."),
+    h("div", { class: "field row ask" }, sure, h("label", { for: "sure" }, "Really send it: somebody will get it")), h("div", { class: "row" }, go), words);
   const chosen = () => list.find((d) => d.id === select.value);
   const draw = () => {
-    for (const part of form.querySelectorAll(".ask")) part.hidden = !chosen().ask;
+    for (const part of form.querySelectorAll(".ask")) part.hidden = !chosen().ask || part.matches(".secret") && !(secret && channel === "webhook");
     to.placeholder = chosen().example || "";
     go.disabled = chosen().ask && !(sure.checked && to.value.trim());
   };
