@@ -19,7 +19,7 @@ type Channels struct {
 
 // Limits are the keys that every channel has.
 type Limits struct {
-	Rate        Rate `yaml:"rate" doc:"how many a second across every consumer together; no limit when empty"`
+	Rate        Rate `yaml:"rate" doc:"how many a second across every consumer together; no limit when empty" live:"true"`
 	Concurrency int  `yaml:"concurrency" doc:"how many in flight in one consumer" default:"64" min:"1" max:"100000"`
 	// CriticalSlots is CriticalSlotsAuto for a part of Concurrency: see ForCritical.
 	CriticalSlots int    `yaml:"critical_slots" doc:"how many of concurrency are kept for priority critical; 0: none, -1: an eighth, at least one unless concurrency is 1" default:"-1" min:"-1" max:"99999"`
@@ -247,6 +247,16 @@ func (c *Channels) limits() iter.Seq2[string, *Limits] {
 			(c.WebPush == nil || yield("webpush", &c.WebPush.Limits)) &&
 			(c.Webhook == nil || yield("webhook", &c.Webhook.Limits))
 	}
+}
+
+// LimitsOf are a channel's limits; false when it is off, or no channel.
+func (c *Channels) LimitsOf(channel string) (Limits, bool) {
+	for name, limits := range c.limits() {
+		if name == channel {
+			return *limits, true
+		}
+	}
+	return Limits{}, false
 }
 
 // timeouts pairs each channel that is on with the longest one send may take.

@@ -7,7 +7,8 @@
 // docs/configuration.md, `default` its default in YAML's spelling. `required`,
 // `enum`, `min`, `max` and `pattern` are its rules, and `want` says what is
 // expected in a fault; `path` ("file" or "dir") makes a relative path absolute,
-// and a file has to be readable. Rules between keys are each section's check.
+// and a file has to be readable; `live` says that a process that runs follows a
+// change, of all keys below it too. Rules between keys are each section's check.
 package config
 
 // Config is the whole file.
@@ -17,10 +18,10 @@ type Config struct {
 	Ingest    Ingest    `yaml:"ingest" doc:"the HTTP API"`
 	Admin     Admin     `yaml:"admin" doc:"health, metrics and profiles"`
 	Auth      Auth      `yaml:"auth" doc:"API keys"`
-	Tenants   []Tenant  `yaml:"tenants" doc:"weights and rates; a tenant that is not listed has weight 1 and no rate"`
+	Tenants   []Tenant  `yaml:"tenants" doc:"weights and rates; a tenant that is not listed has weight 1 and no rate" live:"true"`
 	Templates Templates `yaml:"templates" doc:"the catalogue and its cache"`
 	Assets    Assets    `yaml:"assets" doc:"the catalogue's images and fonts, as readers of mails get them"`
-	Throttle  Throttle  `yaml:"throttle" doc:"what a recipient is spared"`
+	Throttle  Throttle  `yaml:"throttle" doc:"what a recipient is spared" live:"true"`
 	Channels  Channels  `yaml:"channels" doc:"one section a channel; a channel without its section is off"`
 	Feedback  Feedback  `yaml:"feedback" doc:"what comes back of mail: bounces and complaints"`
 	Routes    []Route   `yaml:"routes" doc:"integration events (CloudEvents) to notifications; the first match wins"`

@@ -18,6 +18,7 @@ type field struct {
 	want     string   // `want`: what is expected, for a fault
 	path     string   // `path`: "file" or "dir" for a path that is made absolute
 	required bool     // `required`
+	live     bool     // `live`: may change while a process runs, with all that is below it
 	index    []int
 	typ      reflect.Type
 }
@@ -53,6 +54,7 @@ func newField(sf reflect.StructField, key string) field {
 		want:     sf.Tag.Get("want"),
 		path:     sf.Tag.Get("path"),
 		required: sf.Tag.Get("required") == "true",
+		live:     sf.Tag.Get("live") == "true",
 	}
 	if words := sf.Tag.Get("enum"); words != "" {
 		f.enum = strings.Split(words, ",")

@@ -19,10 +19,10 @@ type Queue struct {
 	Visibility   Duration   `yaml:"visibility" doc:"how long a consumer may hold a delivery before another takes it over; longer than every channel's timeout" default:"60s" min:"2s" max:"12h"`
 	Retention    Duration   `yaml:"retention" doc:"how long a finished notification's record stays in Redis" default:"24h" min:"1m" max:"3650d"`
 	Finals       int        `yaml:"finals" doc:"about how many final states each partition keeps for an archive to follow; 0 for none" default:"10000" min:"0" max:"100000000"`
-	MaxBacklog   int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After; where several tenants have something waiting, each may fill its part of it, and critical ones go a quarter beyond" default:"1000000" min:"1"`
-	MaxWaiting   int        `yaml:"max_waiting" doc:"the same for deliveries that are parked for their provider's sake: between two attempts, or while it is paused; 0 for no bound" default:"1000000" min:"0"`
-	MaxScheduled int        `yaml:"max_scheduled" doc:"the most notifications that wait for their send_at; past it those with a send_at are refused; 0 for no bound" default:"10000000" min:"0"`
-	MaxMemory    Bound      `yaml:"max_memory" doc:"how much memory Redis may use before ingest refuses, bulk first: a share of its maxmemory, as 70%, or a size, as 2GiB; the rest is for working off what was accepted; no bound when empty" default:"70%"`
+	MaxBacklog   int        `yaml:"max_backlog" doc:"past it ingest answers 429 with Retry-After; where several tenants have something waiting, each may fill its part of it, and critical ones go a quarter beyond" live:"true" default:"1000000" min:"1"`
+	MaxWaiting   int        `yaml:"max_waiting" doc:"the same for deliveries that are parked for their provider's sake: between two attempts, or while it is paused; 0 for no bound" live:"true" default:"1000000" min:"0"`
+	MaxScheduled int        `yaml:"max_scheduled" doc:"the most notifications that wait for their send_at; past it those with a send_at are refused; 0 for no bound" live:"true" default:"10000000" min:"0"`
+	MaxMemory    Bound      `yaml:"max_memory" doc:"how much memory Redis may use before ingest refuses, bulk first: a share of its maxmemory, as 70%, or a size, as 2GiB; the rest is for working off what was accepted; no bound when empty" live:"true" default:"70%"`
 	Durability   Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+); on a Redis Cluster of every master that took part" default:"memory" enum:"memory,replica,disk"`
 }
 

@@ -42,7 +42,9 @@ const referenceIntroduction = "# Configuration\n\n" +
 	"  appear in a log, an error or `config print`.\n" +
 	"* **Relative paths**, a secret's too, start from the folder of the configuration file; those in an environment variable from the working directory.\n" +
 	"* **Durations** are written `15s`, `2m`, `1h30m`, `7d`; **sizes** `512`, `64KiB`, `1MiB`, `2GB`; **rates** `100/s`, `10/1m`, `3/24h`.\n" +
-	"* A file is at most 1 MiB. Keys are checked: an unknown one is an error that names the nearest known one. Anchors and aliases work, merge keys (`<<`) do not.\n"
+	"* A file is at most 1 MiB. Keys are checked: an unknown one is an error that names the nearest known one. Anchors and aliases work, merge keys (`<<`) do not.\n" +
+	"* **↻** marks what `ingest`, `consume` and `dev` follow while they run, within a second of the file's change or of SIGHUP; anything else takes a\n" +
+	"  restart, which the log and `/readyz` say. A file with a fault is refused as a whole ([more](operations.md#changing-the-configuration)).\n"
 
 // reference is docs/configuration.md.
 func reference() string {
@@ -54,19 +56,19 @@ func reference() string {
 			fmt.Fprintf(&b, "A list; as a variable: `%s`.\n", envName(f.key))
 		}
 		b.WriteString("\n| key | default | what it is |\n|---|---|---|\n")
-		referenceRows(&b, f.key, f.typ)
+		referenceRows(&b, f.key, f.typ, f.live)
 	}
 	return b.String()
 }
 
 // referenceRows writes a row for each key in t, a section or a list of them.
-func referenceRows(b *strings.Builder, path string, t reflect.Type) {
+func referenceRows(b *strings.Builder, path string, t reflect.Type, live bool) {
 	for _, f := range fieldsOf(elementSection(&path, t)) {
 		at := child(path, f.key)
-		fmt.Fprintf(b, "| `%s`%s | %s | %s |\n", at, variableCell(at), defaultCell(f), f.doc+constraint(f))
+		fmt.Fprintf(b, "| `%s`%s | %s | %s |\n", at, variableCell(at), defaultCell(f), f.doc+constraint(f)+liveMark(live || f.live))
 		inner := f.typ
 		if shapeOf(inner) == shapeSection || shapeOf(inner) == shapeList && shapeOf(inner.Elem()) == shapeSection {
-			referenceRows(b, at, inner)
+			referenceRows(b, at, inner, live || f.live)
 		}
 	}
 }
@@ -78,6 +80,14 @@ func elementSection(path *string, t reflect.Type) reflect.Type {
 		return t.Elem()
 	}
 	return sectionType(t)
+}
+
+// liveMark tells keys that a running process follows.
+func liveMark(live bool) string {
+	if live {
+		return " ↻"
+	}
+	return ""
 }
 
 func variableCell(path string) string {

@@ -43,7 +43,7 @@ func isEveryInterface(host string) bool { return host == "" || host == "0.0.0.0"
 // Auth is who may call the API.
 type Auth struct {
 	Disabled bool  `yaml:"disabled" doc:"no keys at all; only on a loopback listen address" default:"false"`
-	Keys     []Key `yaml:"keys" doc:"API keys"`
+	Keys     []Key `yaml:"keys" doc:"API keys" live:"true"`
 }
 
 // Scope is something that a key may do.

@@ -86,7 +86,7 @@ type Options struct {
 	Directory  Directory
 	Catalogue  Catalogue
 	Caps       Capper
-	QuietHours *config.QuietHours // nil: none but a recipient's own
+	QuietHours *config.QuietHours // nil: none but a recipient's own; see Replace
 	Accept     Acceptor
 	Routes     Router
 	Tenant     string                  // of inbox entries that name none
@@ -117,13 +117,14 @@ type Options struct {
 // Pipeline works the queue until it is told to stop.
 type Pipeline struct {
 	Options
-	metrics *metrics
-	zones   recipients.Zones
-	senders []*sender
-	held    *held
-	wake    chan time.Time // when something was parked, for the promoter
-	finish  func(*queue.Settlement)
-	away    atomic.Bool // the queue could not be read last
+	settings atomic.Pointer[settings]
+	metrics  *metrics
+	zones    recipients.Zones
+	senders  []*sender
+	held     *held
+	wake     chan time.Time // when something was parked, for the promoter
+	finish   func(*queue.Settlement)
+	away     atomic.Bool // the queue could not be read last
 }
 
 // New makes a Pipeline; Run starts it.
@@ -138,6 +139,7 @@ func New(o Options) *Pipeline {
 		o.Patience = defaultPatience
 	}
 	p := &Pipeline{Options: o, held: newHeld(), wake: make(chan time.Time, 1)}
+	p.Replace(o.QuietHours, o.Tenant)
 	p.metrics = newMetrics(o.Metrics, o.Channels)
 	for _, c := range o.Channels {
 		p.senders = append(p.senders, newSender(p, c))

@@ -135,7 +135,7 @@ func (p *Pipeline) read(e *queue.InboxEntry) ([]queue.Admission, error) {
 	}
 	tenant := e.Tenant
 	if tenant == "" {
-		tenant = p.Tenant
+		tenant = p.settings.Load().tenant
 	}
 	if !isTenant(tenant) {
 		return nil, errTenant

@@ -174,7 +174,7 @@ func (p *Pipeline) address(d *draft, found *recipients.Found) {
 		return
 	}
 	d.found, d.person = found, personOf(&n.To, found.Profile)
-	d.setQuiet((*recipients.QuietHours)(p.QuietHours), p.zones.Location(d.person.Timezone))
+	d.setQuiet((*recipients.QuietHours)(p.settings.Load().quietHours), p.zones.Location(d.person.Timezone))
 	if n.Route == notice.RouteFirst {
 		p.nextLink(d)
 	} else {

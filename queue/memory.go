@@ -56,7 +56,7 @@ func (s store) over(lane notice.Lane, bound config.Bound) int64 {
 // measureMemory asks every master that a partition lives on. One that does not
 // answer keeps what it said last.
 func (q *Queue) measureMemory(ctx context.Context) {
-	if q.cfg.MaxMemory.IsZero() {
+	if q.bounds.Load().MaxMemory.IsZero() {
 		return
 	}
 	stores, err := q.readStores(ctx)
@@ -69,7 +69,7 @@ func (q *Queue) measureMemory(ctx context.Context) {
 	defer b.mu.Unlock()
 	b.stores = stores
 	for _, s := range stores {
-		if s.over(notice.LaneBulk, q.cfg.MaxMemory) >= 0 {
+		if s.over(notice.LaneBulk, q.bounds.Load().MaxMemory) >= 0 {
 			return
 		}
 	}
@@ -84,7 +84,7 @@ func (q *Queue) memoryLeft() int64 {
 	least := int64(math.MaxInt64)
 	for _, s := range q.backlog.stores {
 		for _, lane := range notice.Lanes() {
-			if over := s.over(lane, q.cfg.MaxMemory); over < 0 && q.cfg.MaxMemory.Of(s.most) > 0 {
+			if over := s.over(lane, q.bounds.Load().MaxMemory); over < 0 && q.bounds.Load().MaxMemory.Of(s.most) > 0 {
 				least = min(least, -over)
 			}
 		}
@@ -137,7 +137,7 @@ func (q *Queue) memoryPressure(tenant string, n *notice.Notification, lane notic
 	if len(b.stores) > 1 {
 		at = b.stores[q.keys.partition(tenant, recipientKey(n))]
 	}
-	if at.over(lane, q.cfg.MaxMemory) < 0 {
+	if at.over(lane, q.bounds.Load().MaxMemory) < 0 {
 		return 0, ""
 	}
 	return growing(now.Sub(b.tight)), fmt.Sprintf("the store's memory is needed for what was accepted, for the lane %q (queue.max_memory)", lane)
@@ -149,7 +149,7 @@ func (q *Queue) fullestStore() (fullest store, known bool) {
 	q.backlog.mu.Lock()
 	defer q.backlog.mu.Unlock()
 	for _, s := range q.backlog.stores {
-		if s.used > 0 && (!known || s.over(notice.LaneNormal, q.cfg.MaxMemory) > fullest.over(notice.LaneNormal, q.cfg.MaxMemory)) {
+		if s.used > 0 && (!known || s.over(notice.LaneNormal, q.bounds.Load().MaxMemory) > fullest.over(notice.LaneNormal, q.bounds.Load().MaxMemory)) {
 			fullest, known = s, true
 		}
 	}

@@ -78,7 +78,7 @@ func (c *Collector) collectMemory(out chan<- prometheus.Metric) {
 	if !ok {
 		return
 	}
-	for what, n := range map[string]int64{"used": s.used, "most": s.most, "bound": c.q.cfg.MaxMemory.Of(s.most)} {
+	for what, n := range map[string]int64{"used": s.used, "most": s.most, "bound": c.q.bounds.Load().MaxMemory.Of(s.most)} {
 		out <- prometheus.MustNewConstMetric(c.memory, prometheus.GaugeValue, float64(n), what)
 	}
 }

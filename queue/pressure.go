@@ -127,16 +127,16 @@ func (q *Queue) Pressure(tenant string, n *notice.Notification) (Refusal, bool) 
 
 // refuse says why not, and how long that is likely to be so; "" when it is not.
 func (b *backlog) refuse(q *Queue, who *tenancy, lane notice.Lane, scheduled bool, now time.Time) (time.Duration, string) {
-	if over := who.over(&b.now.Turns, b.now.Total, lane, q.cfg.MaxBacklog); over.entries >= 0 {
+	if over := who.over(&b.now.Turns, b.now.Total, lane, q.bounds.Load().MaxBacklog); over.entries >= 0 {
 		return b.drain.wait(over.entries+1, over.turn, lane, now), fullWords(over, lane, "queue.max_backlog")
 	}
 	parked := &b.now.Parked
-	if most := q.cfg.MaxWaiting; most > 0 {
+	if most := q.bounds.Load().MaxWaiting; most > 0 {
 		if over := who.over(&parked.Turns, parked.Waiting, lane, most); over.entries >= 0 {
 			return growing(now.Sub(b.parked.moved)), fullWords(over, lane, "queue.max_waiting") + ": its providers are away or slow"
 		}
 	}
-	if most := q.cfg.MaxScheduled; scheduled && most > 0 && parked.Scheduled >= most {
+	if most := q.bounds.Load().MaxScheduled; scheduled && most > 0 && parked.Scheduled >= most {
 		return stalledRetry, "too much is scheduled for later (queue.max_scheduled)"
 	}
 	return 0, ""

@@ -50,7 +50,8 @@ type Queue struct {
 	drained   drained
 	turns     turns
 	listed    listed
-	random    func() float64 // in [0,1)
+	bounds    atomic.Pointer[bounds] // that Pressure goes by
+	random    func() float64         // in [0,1)
 	canceled  *canceled
 	state     atomic.Pointer[error] // why the queue cannot be used; nil: it can
 }
@@ -88,6 +89,7 @@ func Open(ctx context.Context, rdb, readers redis.UniversalClient, cfg config.Qu
 		admits:  make(chan *admission, admitQueue),
 		stopped: make(chan struct{}), spendings: make(chan *spending, spendQueue), random: rand.Float64,
 	}
+	q.ReplaceBounds(cfg)
 	q.backlog.again = make(chan struct{}, 1)
 	q.backlog.soon.entries.Store(1)
 	for _, o := range options {

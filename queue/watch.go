@@ -55,10 +55,10 @@ func (q *Queue) awaitMeasurement(ctx context.Context) bool {
 // that it has any. Where nobody has, what is admitted is critical.
 func (q *Queue) roomLeft(b *Backlog) int {
 	weights := q.Weights()
-	least := max(q.cfg.MaxBacklog-b.Total, q.cfg.MaxBacklog/headroom)
+	least := max(q.bounds.Load().MaxBacklog-b.Total, q.bounds.Load().MaxBacklog/headroom)
 	for turn, n := range b.Turns {
 		who := tenancy{turn, weights}
-		if left := who.share(q.cfg.MaxBacklog, &b.Turns) - n; n > 0 && left > 0 {
+		if left := who.share(q.bounds.Load().MaxBacklog, &b.Turns) - n; n > 0 && left > 0 {
 			least = min(least, left)
 		}
 	}

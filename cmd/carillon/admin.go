@@ -52,6 +52,9 @@ func (g *gateway) serveReadiness(w http.ResponseWriter, r *http.Request, extra f
 	} else if err := g.catalogue.Failure(); err != nil {
 		ready.Warnings["templates"] = "the last good catalogue is serving: " + err.Error()
 	}
+	if g.reloader != nil {
+		g.reloader.describe(&ready)
+	}
 	if extra != nil {
 		extra(&ready)
 	}

@@ -53,6 +53,8 @@ func (c consumeCmd) Run(a *app) error {
 		return err
 	}
 	defer consumer.close()
+	path := a.configPath(c.Config)
+	g.follow(a.ctx, path, func() (*config.Config, error) { return a.loadConfig(path) }, consumer.renew, g.renew)
 	return g.runConsumer(a.ctx, consumer)
 }
 
@@ -130,6 +132,7 @@ type consumer struct {
 	pipeline *delivery.Pipeline
 	channels []delivery.Channel
 	rates    *throttle.Rates
+	caps     *throttle.Caps
 	closers  []func() error
 }
 
@@ -139,7 +142,7 @@ func (g *gateway) newConsumer(name string, serves map[notice.Channel]bool, grace
 	if err != nil {
 		return nil, usage(err)
 	}
-	c := &consumer{name: name, rates: throttle.NewRates(g.rdb, g.cfg.Queue.Namespace, name)}
+	c := &consumer{name: name, caps: caps, rates: throttle.NewRates(g.rdb, g.cfg.Queue.Namespace, name)}
 	for _, spec := range g.adapterSpecs() {
 		if !serves[spec.channel] {
 			continue

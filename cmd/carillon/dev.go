@@ -18,6 +18,7 @@ import (
 	"github.com/carillonhq/carillon/channels/sandbox"
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/examples"
+	"github.com/carillonhq/carillon/ingest"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/recipients"
 	"github.com/carillonhq/carillon/templates/preview"
@@ -29,6 +30,7 @@ type devCmd struct {
 	RedisURL  string `name:"redis" placeholder:"URL" help:"A Redis to use in place of the embedded one, as redis://127.0.0.1:6379/0."`
 	Example   string `default:"shop" enum:"shop,github" help:"What to show: shop, or github, which replays real events and prints what became of them."`
 	Catalogue string `placeholder:"DIR" help:"A catalogue of your own in place of the example's."`
+	Config    string `placeholder:"FILE" help:"A configuration whose throttle, tenants and routes are used in place of the example's, and followed while it changes."`
 	Exit      bool   `help:"With --example github: end once the events are replayed."`
 }
 
@@ -74,7 +76,9 @@ type dev struct {
 	sandbox  *sandbox.Sandbox
 	gateway  *gateway
 	consumer *consumer
-	embedded bool // the Redis is inside this process
+	embedded bool           // the Redis is inside this process
+	base     *config.Config // without the sections of --config
+	api      *ingest.API
 	closers  []func()
 
 	previewPage preview.Page
@@ -115,6 +119,8 @@ func (d *dev) open() (err error) {
 		return err
 	}
 	d.onClose(d.consumer.close)
+	d.api = d.gateway.ingestHandler()
+	d.gateway.follow(d.ctx, d.Config, d.configured, d.consumer.renew, d.gateway.renew, renewAPI(d.api))
 	if err := d.openPreview(); err != nil {
 		return err
 	}
@@ -153,9 +159,28 @@ func (d *dev) config() (*config.Config, error) {
 	cfg.Channels.Email.UnsubscribeURL = "http://" + d.Listen + "/u"
 	cfg.Channels.Email.UnsubscribeKey = config.NewSecret(rand.Text())
 	cfg.Retry.Schedule = devSchedule()
+	cfg.Assets.BaseURL = "http://" + d.Listen + "/assets"
 	dir, err := d.catalogueDir()
+	if err != nil {
+		return nil, err
+	}
 	cfg.Templates.Dir = dir
-	return cfg, err
+	d.base = cfg
+	return d.configured()
+}
+
+// configured is what dev runs by, with the sections of --config that it takes.
+func (d *dev) configured() (*config.Config, error) {
+	if d.Config == "" {
+		return d.base, nil
+	}
+	parsed, err := d.loadConfig(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	cfg := *d.base
+	cfg.Routes, cfg.Throttle, cfg.Tenants = parsed.Routes, parsed.Throttle, parsed.Tenants
+	return &cfg, nil
 }
 
 // devSchedule retries within the patience of somebody who watches.
@@ -259,7 +284,7 @@ func (d *dev) serve() error {
 // handler mounts everything on one address.
 func (d *dev) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", d.gateway.ingestHandler())
+	mux.Handle("/", d.api)
 	inbox := http.StripPrefix("/dev/inbox", d.sandbox.Handler())
 	mux.Handle("/dev/inbox", inbox)
 	mux.Handle("/dev/inbox/", inbox)

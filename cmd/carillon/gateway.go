@@ -49,6 +49,7 @@ type gateway struct {
 	providers map[string]provider.Provider // of mail, that report what became of it
 	embedded  bool                         // Redis is inside this process
 	warned    sync.Map                     // the store's warnings that were logged: name → true
+	reloader  *reloader                    // nil until it follows its configuration
 	closers   []func()
 }
 
@@ -142,7 +143,7 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	g.clock = queue.NewClock(g.rdb)
 	_ = g.clock.Sync(ctx) // a Redis that is away is waited for later
 	g.background(ctx, g.clock.Follow)
-	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue, queue.WithClock(g.clock.Now))
+	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue, queue.WithClock(g.clock.Now), queue.WithTenants(g.cfg.Tenants))
 	if err != nil {
 		return queueError(err)
 	}

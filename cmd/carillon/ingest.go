@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"time"
 
+	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/ingest"
 )
 
@@ -22,12 +22,9 @@ func (ingestCmd) Help() string {
 // Run serves the API until it is told to stop. A Redis that is away is
 // answered for with 503 until it is back.
 func (c ingestCmd) Run(a *app) error {
-	cfg, err := a.loadConfig(c.Config)
+	cfg, err := a.loadIngest(c.Config)
 	if err != nil {
 		return err
-	}
-	if faults := cfg.ValidateIngest(); len(faults) > 0 {
-		return usage(faults)
 	}
 	log := newLogger(a.stderr)
 	g, err := openGateway(a.ctx, cfg, log)
@@ -35,6 +32,9 @@ func (c ingestCmd) Run(a *app) error {
 		return err
 	}
 	defer g.close()
+	api := g.ingestHandler()
+	path := a.configPath(c.Config)
+	g.follow(a.ctx, path, func() (*config.Config, error) { return a.loadIngest(path) }, nil, g.renew, renewAPI(api))
 	ctx, cancel := context.WithCancelCause(a.ctx)
 	defer cancel(nil)
 	go func() {
@@ -47,7 +47,7 @@ func (c ingestCmd) Run(a *app) error {
 		log.Warn("Redis is away; answering 503 until it is back", "error", err)
 	}
 	err = serve(ctx, c.Grace, func(at []string) { log.Info("ingest is listening", "api", at[0], "admin", at[1]) },
-		listener{"the API", "ingest.listen", cfg.Ingest.Listen, g.ingestHandler()},
+		listener{"the API", "ingest.listen", cfg.Ingest.Listen, api},
 		listener{"health and metrics", "admin.listen", cfg.Admin.Listen, g.adminHandler(nil)})
 	if cause := context.Cause(ctx); a.ctx.Err() == nil && cause != nil {
 		return cause
@@ -55,8 +55,25 @@ func (c ingestCmd) Run(a *app) error {
 	return err
 }
 
+// loadIngest is loadConfig for a process that serves the API.
+func (a *app) loadIngest(path string) (*config.Config, error) {
+	cfg, err := a.loadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	if faults := cfg.ValidateIngest(); len(faults) > 0 {
+		return nil, usage(faults)
+	}
+	return cfg, nil
+}
+
+// renewAPI puts what the API follows in force.
+func renewAPI(api *ingest.API) func(*config.Config) {
+	return func(cfg *config.Config) { api.Replace(cfg.Auth, cfg.Tenants) }
+}
+
 // ingestHandler is the API over this gateway's parts.
-func (g *gateway) ingestHandler() http.Handler {
+func (g *gateway) ingestHandler() *ingest.API {
 	options := ingest.Options{
 		Clock: g.clock.Now, Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Tenants: g.cfg.Tenants, Queue: g.queue, Rates: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
 		Profiles: g.people, Suppressions: g.people, Eraser: g.queue, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
