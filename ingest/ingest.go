@@ -71,6 +71,7 @@ type Options struct {
 	Rates           Rates       // needed where a key or a tenant has a rate
 	DeadLetters     DeadLetters // nil: /v1/dead answers 404
 	Templates       Templates
+	Assets          Assets                       // nil: /assets answers 404
 	Router          Router                       // nil: every event is ignored
 	Profiles        Profiles                     // nil: /v1/recipients answers 404
 	Suppressions    Suppressions                 // nil: /v1/suppressions answers 404
@@ -175,6 +176,9 @@ func (s *API) routes() {
 	}
 	if s.OptOuts != nil {
 		s.unsubscribeRoutes()
+	}
+	if s.Assets != nil {
+		s.mux.HandleFunc("GET /assets/{name}", s.getAsset)
 	}
 	site := openapi.NewSite()
 	for _, path := range []string{openapi.PathJSON, openapi.PathYAML, openapi.PathDocs} {

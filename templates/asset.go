@@ -14,6 +14,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"text/template/parse"
 )
 
@@ -228,6 +229,46 @@ func (c *Catalogue) Assets() []Asset {
 // IsText reports whether a file's content can be shown as text.
 func IsText(content string) bool {
 	return !bytes.ContainsRune([]byte(content), 0) && strings.ToValidUTF8(content, "") == content
+}
+
+// maxRetired bounds the assets of earlier catalogues in one process, in bytes.
+const maxRetired = 32 << 20
+
+// retired are assets of earlier catalogues, which mails that were sent still
+// name. Those that went first are forgotten first.
+type retired struct {
+	mu     sync.Mutex
+	assets []Asset
+	bytes  int
+}
+
+// take remembers what old has and next has not.
+func (r *retired) take(old, next *Catalogue) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range old.Assets() {
+		if _, stays := next.assets[a.Name]; !stays && r.at(a.Name) < 0 {
+			r.assets = append(r.assets, a)
+			r.bytes += len(a.Content)
+		}
+	}
+	for r.bytes > maxRetired {
+		r.bytes -= len(r.assets[0].Content)
+		r.assets = slices.Delete(r.assets, 0, 1)
+	}
+}
+
+func (r *retired) at(name string) int {
+	return slices.IndexFunc(r.assets, func(a Asset) bool { return a.Name == name })
+}
+
+func (r *retired) find(name string) (Asset, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.at(name); i >= 0 {
+		return r.assets[i], true
+	}
+	return Asset{}, false
 }
 
 // NamedAsset is the asset that name stands for, if content is it.

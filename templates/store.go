@@ -33,6 +33,7 @@ type Store struct {
 	options options
 	read    func() (*Catalogue, error) // what is there now
 	past    *past
+	retired *retired
 	stop    func() error  // ends the following
 	fresh   chan struct{} // there is something new to put on the shelf
 	quit    context.CancelFunc
@@ -77,7 +78,7 @@ func OpenStore(dir string, log *slog.Logger, opts ...Option) (*Store, error) {
 
 func newStore(place string, log *slog.Logger, opts []Option) *Store {
 	o := optionsOf(opts)
-	return &Store{place: place, log: log, options: o, past: newPast(o), changed: make(chan struct{}), fresh: make(chan struct{}, 1)}
+	return &Store{place: place, log: log, options: o, past: newPast(o), retired: &retired{}, changed: make(chan struct{}), fresh: make(chan struct{}, 1)}
 }
 
 // first reads the catalogue with which a store begins.
@@ -111,6 +112,15 @@ func (s *Store) UseCache(cache *Cache) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Current().UseCache(cache)
+}
+
+// Asset is an asset of the current catalogue, or of one before it as far as
+// that is remembered, by its name in URLs.
+func (s *Store) Asset(name string) (Asset, bool) {
+	if a, ok := s.Current().Asset(name); ok {
+		return a, true
+	}
+	return s.retired.find(name)
 }
 
 // Failure is why what is there now is not the current catalogue; nil when it
@@ -230,6 +240,7 @@ func (s *Store) refuse(err error) {
 func (s *Store) accept(next *Catalogue) {
 	old := s.current.Load()
 	next.keep(old, s.past)
+	s.retired.take(old, next)
 	s.current.Store(next)
 	for _, name := range next.Names() {
 		if was, ok := old.templates[name]; !ok || was.Version != next.templates[name].Version {

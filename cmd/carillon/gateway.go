@@ -28,6 +28,7 @@ import (
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
 	"github.com/carillonhq/carillon/templates"
+	"github.com/carillonhq/carillon/templates/shelf"
 )
 
 // gateway is what ingest and consume have in common: the configuration's parts
@@ -42,6 +43,7 @@ type gateway struct {
 	clock     *queue.Clock // the one by which all that is shared goes
 	people    *recipients.Store
 	catalogue *templates.Store
+	shelf     *shelf.Shelf
 	routes    *routing.Table
 	enabled   map[notice.Channel]bool
 	optouts   *optout.Keys                 // nil: no unsubscribe links
@@ -68,10 +70,9 @@ func openGateway(ctx context.Context, cfg *config.Config, log *slog.Logger) (*ga
 func (g *gateway) open(ctx context.Context) (err error) {
 	tuneCollector()
 	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if g.catalogue, err = templates.OpenStore(g.cfg.Templates.Dir, g.log); err != nil {
-		return catalogueError(g.cfg.Templates.Dir, err)
+	if err := g.openCatalogue(ctx); err != nil {
+		return err
 	}
-	g.onClose(func() { g.catalogue.Close() })
 	g.cacheContent()
 	if g.routes, err = routing.Compile(g.cfg.Routes); err != nil {
 		return usage(err)
@@ -173,8 +174,11 @@ func (g *gateway) background(ctx context.Context, run func(context.Context)) {
 }
 
 // connect makes the two clients: one for commands that answer at once, one
-// with a connection for each blocked reader.
+// with a connection for each blocked reader. Asked again it does nothing.
 func (g *gateway) connect() (err error) {
+	if g.rdb != nil {
+		return nil
+	}
 	const commands, readers = 32, 64
 	if g.rdb, err = queue.Connect(g.cfg.Redis, commands); err != nil {
 		return usage(err)

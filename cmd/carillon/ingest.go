@@ -75,7 +75,7 @@ func renewAPI(api *ingest.API) func(*config.Config) {
 // ingestHandler is the API over this gateway's parts.
 func (g *gateway) ingestHandler() *ingest.API {
 	options := ingest.Options{
-		Clock: g.clock.Now, Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Tenants: g.cfg.Tenants, Queue: g.queue, Rates: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Router: g.routes,
+		Clock: g.clock.Now, Ingest: g.cfg.Ingest, Auth: g.cfg.Auth, Tenants: g.cfg.Tenants, Queue: g.queue, Rates: g.queue, DeadLetters: g.queue, Templates: g.catalogue, Assets: g.asset, Router: g.routes,
 		Profiles: g.people, Suppressions: g.people, Eraser: g.queue, EnabledChannels: g.enabled, Registry: g.registry, Logger: g.log,
 		Feedback: g.openDesk(), Providers: g.providers, Reports: g.people,
 	}

@@ -28,16 +28,17 @@ func main() {
 
 // commands is the command line: one line a command, each in a file of its own.
 type commands struct {
-	Dev     devCmd     `cmd:"" help:"Everything in one process, with a sandbox in place of every provider."`
-	Ingest  ingestCmd  `cmd:"" help:"Serve the HTTP ingest API."`
-	Consume consumeCmd `cmd:"" help:"Work the queue: plan, render, throttle and send."`
-	Bounces bouncesCmd `cmd:"" help:"Take returned mails over SMTP, and suppress the addresses that they are about."`
-	Dead    deadCmd    `cmd:"" help:"List, show, redrive or purge dead letters."`
-	Queue   queueCmd   `cmd:"" help:"Look into the queue."`
-	Archive archiveCmd `cmd:"" help:"Keep what has ended in files, one line of JSON a notification."`
-	Config  configCmd  `cmd:"" help:"Check, describe or print the configuration."`
-	Preview previewCmd `cmd:"" help:"Render, check and show the catalogue's templates."`
-	Version versionCmd `cmd:"" help:"Print the version, the commit and the Go version."`
+	Dev       devCmd       `cmd:"" help:"Everything in one process, with a sandbox in place of every provider."`
+	Ingest    ingestCmd    `cmd:"" help:"Serve the HTTP ingest API."`
+	Consume   consumeCmd   `cmd:"" help:"Work the queue: plan, render, throttle and send."`
+	Bounces   bouncesCmd   `cmd:"" help:"Take returned mails over SMTP, and suppress the addresses that they are about."`
+	Dead      deadCmd      `cmd:"" help:"List, show, redrive or purge dead letters."`
+	Queue     queueCmd     `cmd:"" help:"Look into the queue."`
+	Archive   archiveCmd   `cmd:"" help:"Keep what has ended in files, one line of JSON a notification."`
+	Config    configCmd    `cmd:"" help:"Check, describe or print the configuration."`
+	Preview   previewCmd   `cmd:"" help:"Render, check and show the catalogue's templates."`
+	Catalogue catalogueCmd `cmd:"" help:"The catalogue that all processes share: push, list, compare and roll back versions."`
+	Version   versionCmd   `cmd:"" help:"Print the version, the commit and the Go version."`
 }
 
 // app is what a command gets of the world outside it.
