@@ -459,3 +459,15 @@ func deref(got []*dkim.Verification) (all []dkim.Verification) {
 	}
 	return all
 }
+
+// A subject that looks encoded would come out as something else, and past what
+// is kept out of headers.
+func TestASubjectThatLooksEncodedComesOutAsItIs(t *testing.T) {
+	c := testComposer(t, config.Email{})
+	for _, subject := range []string{"=?utf-8?q?Bcc=0D=0Ax?=", "Your =?x order =?utf-8?b?4oCu?= today", "=?", strings.Repeat("=?utf-8?q?a?= ", 60) + "b", "=?utf-8?q?a?= Grüße"} {
+		msg := parse(t, rendered(t, c, channels.Message{ID: "0-a", Address: notice.Address{To: "ada@example.com"}, Content: notice.Content{Email: &notice.EmailContent{Subject: subject, Text: "t"}}}, false))
+		if got := decoded(t, msg.Header, "Subject"); got != subject {
+			t.Errorf("%q became %q (%q)", subject, got, msg.Header.Get("Subject"))
+		}
+	}
+}

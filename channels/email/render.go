@@ -3,7 +3,9 @@ package email
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -76,7 +78,7 @@ func (l letter) message(eightBit bool) (*gomail.Msg, error) {
 		}
 	}
 	msg.ToMailAddress(l.header)
-	msg.Subject(l.subject)
+	msg.Subject(literal(l.subject))
 	msg.SetMessageIDWithValue(l.id)
 	msg.SetDateWithValue(l.date)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
@@ -106,4 +108,36 @@ func written(s string) func(io.Writer) (int64, error) {
 		n, err := io.WriteString(w, s)
 		return int64(n), err
 	}
+}
+
+// literal is a header's text that readers show as it is. What looks like an
+// encoded word already would be decoded, into what no check has seen, and
+// go-mail leaves ASCII alone; so such a text is encoded here (RFC 2047 §4.2, in
+// words of at most 75 characters, between which the space is no part of it).
+func literal(s string) string {
+	if !strings.Contains(s, "=?") || !isASCII(s) {
+		return s
+	}
+	const begin, end, most = "=?utf-8?q?", "?=", 75
+	var b strings.Builder
+	size := most
+	for i := range len(s) {
+		if size+len("=XX")+len(end) > most {
+			if b.Len() > 0 {
+				b.WriteString(end + " ")
+			}
+			b.WriteString(begin)
+			size = len(begin)
+		}
+		n := b.Len()
+		if c := s[i]; c == ' ' {
+			b.WriteByte('_')
+		} else if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+		size += b.Len() - n
+	}
+	return b.String() + end
 }
