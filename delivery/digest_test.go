@@ -2,11 +2,13 @@ package delivery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/carillonhq/carillon/channels"
@@ -110,4 +112,312 @@ func TestWhatIsTooMuchIsCollectedAndSentAsOne(t *testing.T) {
 	w.noDigests()
 }
 
-var _ = channels.Sent
+func TestADigestIsBoundedInNumberAndSizeAndTheOldestStay(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]config.DigestMax{"three items": {Items: 3, Size: 64 << 10}, "two items' size": {Items: 50, Size: 400}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, digesting(1, func(c *config.Cap) { c.DigestMax = limit }))
+			w.start("c1")
+			ids := w.admitNotes("ada", 7)
+			for i, id := range ids[5:] {
+				if e := last(w.became(id, 1, notice.StatusCapped)); !strings.HasPrefix(e.Detail, "too many or too large for the digest of "+ids[2]) {
+					t.Errorf("note %d: %+v", i+5, e)
+				}
+			}
+			w.clock.Advance(61 * time.Minute)
+			if e := last(w.became(ids[2], 1, notice.StatusDelivered)); !strings.HasPrefix(e.Detail, "a digest of 3, and 3 more that it only counts") {
+				t.Errorf("the digest's entry is %+v", e)
+			}
+			if got := w.bodies("ada"); got[len(got)-1] != `{"all":[2,3,4],"count":3,"more":3}` {
+				t.Errorf("sent %q", got)
+			}
+			w.noDigests()
+		})
+	}
+}
+
+func TestWhatExpiresInADigestIsLeftOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1))
+	w.start("c1")
+	ids := w.admitNotes("ada", 2)
+	for _, life := range []time.Duration{time.Minute, 2 * time.Hour} {
+		n := note("ada", int(life/time.Minute))
+		n.ExpiresAt = w.clock.Now().Add(life)
+		w.became(w.admit(n), 1, notice.StatusCapped)
+	}
+	w.clock.Advance(61 * time.Minute)
+	if e := last(w.became(ids[2], 1, notice.StatusDelivered)); !strings.HasPrefix(e.Detail, "a digest of 2: 1 that it had collected had expired") {
+		t.Errorf("the digest's entry is %+v", e)
+	}
+	if got := w.bodies("ada"); got[1] != `{"all":[2,120],"count":2,"more":0}` {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func TestACarrierWithNothingAliveGoesAsItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1))
+	w.start("c1")
+	ids := w.admitNotes("ada", 2)
+	n := note("ada", 3)
+	n.ExpiresAt = w.clock.Now().Add(time.Minute)
+	w.became(w.admit(n), 1, notice.StatusCapped)
+	w.clock.Advance(61 * time.Minute)
+	w.became(ids[2], 1, notice.StatusDelivered)
+	if got := w.bodies("ada"); len(got) != 2 || got[1] != `{"n":2}` {
+		t.Errorf("sent %q", got)
+	}
+	w.noDigests()
+}
+
+func TestADigestIsTheSameAtEveryAttemptWhoeverMakesIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1))
+	c := w.start("c1")
+	ids := w.admitNotes("ada", 4)
+	short := note("ada", 5) // alive at the first attempt, and not at the second
+	short.ExpiresAt = w.clock.Now().Add(61*time.Minute + 8*time.Second)
+	w.became(w.admit(short), 1, notice.StatusCapped)
+	w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503"}, channels.Result{Verdict: channels.Sent})
+	w.clock.Advance(61 * time.Minute)
+	w.retrying(ids[2], 1, 1)
+	c.stop()
+	late := w.admit(note("ada", 6)) // comes after the digest was closed
+	w.start("c2")
+	w.became(late, 1, notice.StatusDeferred)
+	w.clock.Advance(15 * time.Second)
+	w.became(ids[2], 1, notice.StatusDelivered)
+	got := w.bodies("ada")
+	want := `{"all":[2,3,4,5],"count":4,"more":0}`
+	if len(got) != 3 || got[1] != want || got[2] != want {
+		t.Errorf("sent %q, want twice %s", got, want)
+	}
+}
+
+func TestADigestGoesOnWithoutACarrierThatIsCanceledOrExpires(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"canceled", "expired", "canceled after an attempt"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, digesting(1))
+			c := w.start("c1")
+			w.admitNotes("ada", 1)
+			first := note("ada", 2)
+			if how == "expired" { // there is a place for it, and then nobody to send it
+				first.ExpiresAt = w.clock.Now().Add(65 * time.Minute)
+			}
+			carrier := w.admit(first)
+			w.became(carrier, 1, notice.StatusDeferred)
+			gone := note("ada", 3)
+			gone.ExpiresAt = w.clock.Now().Add(time.Minute)
+			w.became(w.admit(gone), 1, notice.StatusCapped)
+			heir, third := w.admit(note("ada", 4)), w.admit(note("ada", 5))
+			w.became(heir, 1, notice.StatusCapped)
+			w.became(third, 1, notice.StatusCapped)
+			status := notice.StatusCanceled
+			switch how {
+			case "canceled":
+				w.cancel(carrier)
+				w.became(w.admit(note("ada", 6)), 1, notice.StatusCapped) // it is still open
+				w.clock.Advance(61 * time.Minute)
+			case "canceled after an attempt":
+				w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503"}, channels.Result{Verdict: channels.Sent})
+				w.clock.Advance(61 * time.Minute)
+				w.retrying(carrier, 1, 1)
+				w.cancel(carrier)
+				w.clock.Advance(15 * time.Second)
+			case "expired":
+				c.stop()
+				w.clock.Advance(66 * time.Minute)
+				w.start("c2")
+				status = notice.StatusExpired
+			}
+			w.became(carrier, 1, status)
+			d := w.became(heir, 1, notice.StatusDelivered)
+			if e := d.Timeline[2]; !strings.Contains(e.Detail, "carries the digest on in place of "+carrier) {
+				t.Errorf("the heir's timeline is %+v", d.Timeline)
+			}
+			got := w.bodies("ada")
+			if body := got[len(got)-1]; !strings.HasPrefix(body, `{"all":[4,5`) {
+				t.Errorf("sent %q", got)
+			}
+			w.nothingLeft()
+			w.noDigests()
+			if r := w.ended(heir); len(r.Deliveries) != 1 {
+				t.Errorf("the heir's record is %+v", r)
+			}
+		})
+	}
+}
+
+// cancel cancels a notification, which must be possible.
+func (w *world) cancel(id string) {
+	w.t.Helper()
+	if _, err := w.queue.Cancel(w.t.Context(), "acme", id); err != nil {
+		w.t.Fatalf("canceling %s: %v", id, err)
+	}
+}
+
+func TestWhatWasCollectedCannotBeCanceledAndALoneCarrierCan(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1))
+	w.start("c1")
+	ids := w.admitNotes("ada", 3)
+	if _, err := w.queue.Cancel(t.Context(), "acme", ids[3]); !errors.Is(err, queue.ErrFinished) {
+		t.Errorf("canceling what was collected: %v, want ErrFinished", err)
+	}
+	bob := w.admitNotes("bob", 2)
+	w.cancel(bob[2])
+	w.became(w.admit(note("bob", 3)), 1, notice.StatusDeferred) // it carries a digest of its own
+	if n := len(w.rdb.Keys(t.Context(), "*:digest:*").Val()); n != 2 {
+		t.Errorf("%d digests, want ada's and bob's second", n)
+	}
+}
+
+func TestErasingAPersonErasesWhatIsCollectedForThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1))
+	w.start("c1")
+	ids := w.admitNotes("ada", 4)
+	if err := w.queue.Erase(t.Context(), "acme", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	w.became(ids[2], 1, notice.StatusCanceled)
+	if left := w.rdb.Keys(t.Context(), "*:digest*").Val(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	w.clock.Advance(61 * time.Minute)
+	w.nothingLeft()
+	if got := w.bodies("ada"); len(got) != 1 {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func TestADeadLetterKeepsItsDigestUntilItIsRedrivenOrPurged(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{"redriven", "purged"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			s := digesting(1)
+			s.retry.Schedule = []config.Duration{}
+			w := newWorld(t, s)
+			w.start("c1")
+			ids := w.admitNotes("ada", 4)
+			w.webhook.results(channels.Result{Verdict: channels.Retry, Code: "503"})
+			w.clock.Advance(61 * time.Minute)
+			dead := w.became(ids[2], 1, notice.StatusDead)
+			w.webhook.script(nil)
+			key := w.rdb.Keys(t.Context(), "*:digest:*").Val()
+			if len(key) != 1 || w.rdb.PTTL(t.Context(), key[0]).Val() >= 0 {
+				t.Fatalf("digests %v, want one that does not expire", key)
+			}
+			if end == "purged" {
+				if n, err := w.queue.Purge(t.Context(), queue.DeadFilter{}); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+				w.noDigests()
+				return
+			}
+			if n, err := w.queue.Redrive(t.Context(), "acme", dead.ID); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			w.became(ids[2], 1, notice.StatusDelivered)
+			got := w.bodies("ada")
+			if got[len(got)-1] != `{"all":[2,3,4],"count":3,"more":0}` || got[len(got)-2] != got[len(got)-1] {
+				t.Errorf("sent %q", got)
+			}
+			w.noDigests()
+		})
+	}
+}
+
+func TestWhatHasNoDigestWaitsByItselfAndSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1))
+	w.start("c1")
+	w.admitNotes("ada", 1)
+	plain, content, chain := note("ada", 2), note("ada", 3), note("ada", 4)
+	plain.Template = "ping"
+	content.Template, content.Data, content.Content = "", nil, &notice.Content{Webhook: jsontext.Value(`{"n":3}`)}
+	chain.Route, chain.Channels, chain.To.Email = notice.RouteFirst, []notice.Medium{notice.MediumWebhook, notice.MediumEmail}, "ada@example.com"
+	for words, n := range map[string]notice.Notification{"; ping has no digest": plain, "; it has no template": content, "; another channel may follow": chain} {
+		if e := last(w.became(w.admit(n), 1, notice.StatusDeferred)); !strings.Contains(e.Detail, words) {
+			t.Errorf("%q is not in %q", words, e.Detail)
+		}
+	}
+}
+
+func TestDigestsOfSeveralConsumersKeepTheLimitAndLoseNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(2))
+	for i := range 3 {
+		w.start(fmt.Sprintf("c%d", i))
+	}
+	const people, each = 5, 60
+	ids := map[string]int{}
+	for n := 1; n <= each; n++ {
+		for p := range people {
+			ids[w.admit(note(fmt.Sprintf("user%d", p), n))] = n
+		}
+	}
+	w.await("every decision", func() bool {
+		for id := range ids {
+			if r := w.record(id); len(r.Deliveries) != 1 || r.Deliveries[0].Status == notice.StatusQueued {
+				return false
+			}
+		}
+		return true
+	})
+	for p := range people {
+		if n := len(w.bodies(fmt.Sprintf("user%d", p))); n != 2 {
+			t.Errorf("user%d got %d in the first hour, want 2", p, n)
+		}
+	}
+	w.clock.Advance(61 * time.Minute)
+	for id := range ids {
+		w.ended(id)
+	}
+	for p := range people {
+		user := fmt.Sprintf("user%d", p)
+		got := w.bodies(user)
+		if len(got) != 3 {
+			t.Errorf("%s got %q, want two and a digest", user, got)
+			continue
+		}
+		seen := map[int]int{}
+		for _, body := range got {
+			for _, n := range numbersOf(t, body) {
+				seen[n]++
+			}
+		}
+		// 57 are collected behind a carrier; 49 of them have room.
+		if len(seen) != 2+50 || !strings.Contains(got[2], `"more":8`) {
+			t.Errorf("%s got %d different notes, want 52: %s", user, len(seen), got[2])
+		}
+		for n, times := range seen {
+			if times != 1 {
+				t.Errorf("%s got note %d %d times", user, n, times)
+			}
+		}
+	}
+	w.nothingLeft()
+	w.noDigests()
+}
+
+// numbersOf are the notes that one body tells of.
+func numbersOf(t *testing.T, body string) []int {
+	t.Helper()
+	var got struct {
+		N   int   `json:"n"`
+		All []int `json:"all"`
+	}
+	if err := json.Unmarshal([]byte(body), &got, json.RejectUnknownMembers(false)); err != nil {
+		t.Fatal(err)
+	}
+	if got.N != 0 {
+		return []int{got.N}
+	}
+	return got.All
+}

@@ -39,7 +39,7 @@ const (
 	Wait                  // it may go at Until, a place that it owns and need not fight for
 	Drop                  // a rule with over: drop is full
 	Expire                // its place would come at Until, when it has expired
-	Collect               // a rule with over: digest is full, until Until
+	Collect               // a rule with over: digest is full
 )
 
 // String is the action's name in metrics and records.
@@ -77,7 +77,7 @@ type Ask struct {
 // Answer is what becomes of an Ask.
 type Answer struct {
 	Action Action
-	Until  time.Time // Go: At. Wait: when it goes. Expire: when it would have gone. To the millisecond
+	Until  time.Time // Go: At. Wait: when it goes. Expire, Collect: when it would have gone. To the millisecond
 	Rule   string    // the name of the cap that said so; empty when none did
 	Limit  string    // that cap's window, "3/24h" or "burst 2/10m"; empty when none did
 	// Digest bounds the digests of that cap; nil when it makes none.

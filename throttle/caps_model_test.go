@@ -98,16 +98,23 @@ func within(sorted []int64, r config.Rate) bool {
 	return true
 }
 
-// refusing is the first drop cap without room at t, and its window.
-func (m *model) refusing(a throttle.Ask, t int64) (rule, window string) {
-	for _, c := range m.matching(a) {
-		if c.Over == config.OverDrop {
+// refusal is what a cap does that has no room at t, and does not put off what
+// is asked: drop it, or else collect it. It names no rule when none does.
+func (m *model) refusal(a throttle.Ask, t int64) throttle.Answer {
+	for _, one := range []struct {
+		over   config.Over
+		action throttle.Action
+	}{{config.OverDrop, throttle.Drop}, {config.OverDigest, throttle.Collect}} {
+		for _, c := range m.matching(a) {
+			if c.Over != one.over || one.action == throttle.Collect && !a.Collect {
+				continue
+			}
 			if window := m.refuses(a, c, t); window != "" {
-				return c.Name, window
+				return throttle.Answer{Action: one.action, Until: time.UnixMilli(t), Rule: c.Name, Limit: window}
 			}
 		}
 	}
-	return "", ""
+	return throttle.Answer{}
 }
 
 // earliest tries every moment at which anything changes: now, and whenever a
@@ -116,7 +123,7 @@ func (m *model) earliest(a throttle.Ask, from int64) int64 {
 	moments := []int64{from}
 	var waiting []config.Cap
 	for _, c := range m.matching(a) {
-		if c.Over == config.OverDrop {
+		if c.Over == config.OverDrop || c.Over == config.OverDigest && a.Collect {
 			continue
 		}
 		waiting = append(waiting, c)
@@ -150,15 +157,15 @@ func (m *model) decide(a throttle.Ask) throttle.Answer {
 			return going(at, now)
 		}
 	}
-	if rule, window := m.refusing(a, from); rule != "" {
-		return throttle.Answer{Action: throttle.Drop, Until: time.UnixMilli(from), Rule: rule, Limit: window}
+	if got := m.refusal(a, from); got.Rule != "" {
+		return got
 	}
 	t := m.earliest(a, from)
 	if !a.ExpiresAt.IsZero() && t >= a.ExpiresAt.UnixMilli() {
 		return throttle.Answer{Action: throttle.Expire, Until: time.UnixMilli(t)}
 	}
-	if rule, window := m.refusing(a, t); rule != "" {
-		return throttle.Answer{Action: throttle.Drop, Until: time.UnixMilli(t), Rule: rule, Limit: window}
+	if got := m.refusal(a, t); got.Rule != "" {
+		return got
 	}
 	for _, c := range m.matching(a) {
 		m.list(a, c)[a.DeliveryID] = t
@@ -227,7 +234,7 @@ func (m *model) release(a throttle.Ask) {
 // somebody wait is not the model's to say.
 func agrees(got, want throttle.Answer) bool {
 	return got.Action == want.Action && got.Until.Equal(want.Until) &&
-		(want.Action != throttle.Drop || got.Rule == want.Rule && got.Limit == want.Limit)
+		(want.Action != throttle.Drop && want.Action != throttle.Collect || got.Rule == want.Rule && got.Limit == want.Limit)
 }
 
 func TestCapsAgreeWithAModelThatKeepsEverything(t *testing.T) {
@@ -295,7 +302,7 @@ func drawCap(t *rapid.T, world string) config.Cap {
 		Category: rapid.SampledFrom([]string{"*", "*", "news", "offers"}).Draw(t, "category"),
 		Channel:  rapid.SampledFrom([]string{"*", "*", "push", "email"}).Draw(t, "channel"),
 		Lane:     rapid.SampledFrom([]string{"*", "*", "*", "critical", "normal", "bulk"}).Draw(t, "lane"),
-		Over:     rapid.SampledFrom([]config.Over{config.OverDefer, config.OverDefer, config.OverDrop}).Draw(t, "over"),
+		Over:     rapid.SampledFrom([]config.Over{config.OverDefer, config.OverDefer, config.OverDrop, config.OverDigest}).Draw(t, "over"),
 		Limit:    config.Rate{Per: time.Duration(rapid.SampledFrom([]int{1, 700, 2000, 10_000, 60_000}).Draw(t, "window")) * time.Millisecond},
 	}
 	drawLimits(t, &c)
@@ -379,6 +386,7 @@ func (w *world) draw(t *rapid.T, now time.Time) throttle.Ask {
 	if rapid.IntRange(0, 3).Draw(t, "held back") == 0 {
 		a.NotBefore = now.Add(time.Duration(rapid.IntRange(-1000, 90_000).Draw(t, "not before")) * time.Millisecond)
 	}
+	a.Collect = rapid.Bool().Draw(t, "may be collected")
 	if rapid.IntRange(0, 3).Draw(t, "expires") == 0 {
 		a.ExpiresAt = now.Add(time.Duration(rapid.IntRange(0, 90_000).Draw(t, "expires in")) * time.Millisecond)
 	}
@@ -414,7 +422,7 @@ func (w *world) reload(t *rapid.T) {
 	rules := slices.Clone(w.model.caps)
 	for i := range rules {
 		drawLimits(t, &rules[i])
-		rules[i].Over = rapid.SampledFrom([]config.Over{config.OverDefer, config.OverDrop}).Draw(t, "over")
+		rules[i].Over = rapid.SampledFrom([]config.Over{config.OverDefer, config.OverDrop, config.OverDigest}).Draw(t, "over")
 	}
 	if err := w.caps.Replace(rules); err != nil {
 		t.Fatal(err)

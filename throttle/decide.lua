@@ -64,12 +64,12 @@ local function allowed(section, t)
   return after, burst
 end
 
--- The drop rule that has no room at t, and 1 when only its burst has none; nil
--- when all have room.
-local function full(sections, t)
+-- The rule of a kind, 'drops' or 'collects', that has no room at t, and 1 when
+-- only its burst has none; nil when all have room.
+local function full(sections, t, kind)
   for _, section in ipairs(sections) do
     local rule = section.rule
-    if rule.drops and section.n > 0 then
+    if rule[kind] and section.n > 0 then
       if free(section, t, rule.limit, rule.window) ~= t then return rule.number, 0 end
       if rule.bursts > 0 and free(section, t, rule.bursts, rule.within) ~= t then return rule.number, 1 end
     end
@@ -85,27 +85,24 @@ local function behind(section)
 end
 
 -- The first moment from t on that every waiting rule allows, and the rule that
--- put it off last: the one that frees a place then; and the first that put it
--- off and collects, 0 when none did.
-local function place(sections, t)
-  local number, burst, collects, bursting = 0, 0, 0, 0
+-- put it off last: the one that frees a place then. Rules that collect put
+-- nothing off that may be collected.
+local function place(sections, t, collect)
+  local number, burst = 0, 0
   for _ = 1, ROUNDS do
     local before = t
     for _, section in ipairs(sections) do
-      if not section.rule.drops and section.n > 0 then
+      if not section.rule.drops and not (collect and section.rule.collects) and section.n > 0 then
         local after, by = allowed(section, t)
-        if after ~= t then
-          t, number, burst = after, section.rule.number, by
-          if section.rule.collects and collects == 0 then collects, bursting = number, by end
-        end
+        if after ~= t then t, number, burst = after, section.rule.number, by end
       end
     end
-    if t == before then return t, number, burst, collects, bursting end
+    if t == before then return t, number, burst end
   end
   for _, section in ipairs(sections) do
-    if not section.rule.drops then t = math.max(t, behind(section)) end
+    if not section.rule.drops and not (collect and section.rule.collects) then t = math.max(t, behind(section)) end
   end
-  return t, number, burst, collects, bursting
+  return t, number, burst
 end
 
 -- Whether a place of the section lies at t.
@@ -185,20 +182,28 @@ local function own(sections, id)
   end
 end
 
+-- What a rule does that has no room at t and does not put off, its number, and 1
+-- when that is its burst's; nil when there is none.
+local function refused(sections, t, collect)
+  local rule, burst = full(sections, t, 'drops')
+  if rule then return DROP, rule, burst end
+  if not collect then return nil end
+  rule, burst = full(sections, t, 'collects')
+  if rule then return COLLECT, rule, burst end
+end
+
 local function decide(user, rules, id, now, from, expires)
   local sections = sectionsOf(user, rules, now)
   local t = own(sections, id)
   if t and t <= from then return t > now and WAIT or GO, t, 0, 0 end
   if t then return WAIT, t, holder(sections, t) end
-  local rule, burst = full(sections, from)
-  if rule then return DROP, from, rule, burst end
-  local collects, bursts
-  t, rule, burst, collects, bursts = place(sections, from)
-  if rules.collect and collects > 0 then return COLLECT, t, collects, bursts end
+  local action, rule, burst = refused(sections, from, rules.collect)
+  if action then return action, from, rule, burst end
+  t, rule, burst = place(sections, from, rules.collect)
   if expires > 0 and t >= expires then return EXPIRED, t, rule, burst end
   if t > from then
-    local dropping, bursting = full(sections, t)
-    if dropping then return DROP, t, dropping, bursting end
+    local refusal, by, bursting = refused(sections, t, rules.collect)
+    if refusal then return refusal, t, by, bursting end
   end
   for _, section in ipairs(sections) do take(section, id, t) end
   user.changed = now
