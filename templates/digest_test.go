@@ -12,7 +12,7 @@ func digested(settings string, more ...string) []string {
 }
 
 const (
-	itemSchema  = "schema: {type: object, required: [order], properties: {order: {type: string}}}\nsamples: {default: {order: A-1}}\n"
+	itemSchema   = "schema: {type: object, required: [order], properties: {order: {type: string}}}\nsamples: {default: {order: A-1}}\n"
 	digestSchema = "schema: {type: object, required: [items, count], properties: {items: {type: array, items: {type: object, required: [order], properties: {order: {type: string}}}}, count: {type: integer}, more: {type: integer}}}\n" +
 		"samples: {default: {items: [{order: A-1}], count: 1, more: 0}}\n"
 )
