@@ -467,14 +467,15 @@ func testsAreSent(t *testing.T, chromium context.Context) {
 	}
 }
 
-// hostileMail tries every usual way to run or to phone home.
+// hostileMail tries every usual way to run or to phone home, but for
+// <meta http-equiv="refresh">, with which no catalogue is loaded.
 func hostileMail(trap string) string {
 	return strings.ReplaceAll(painted(blue, blue)+`<script>top.pwned=1;parent.pwned=1;fetch('TRAP/script')</script>`+
 		`<img src=x onerror="top.pwned=2"><img src="TRAP/image" srcset="TRAP/set 2x"><svg onload="top.pwned=3"></svg>`+
 		`<iframe srcdoc="<script>top.pwned=5</script>"></iframe><iframe src="TRAP/frame"></iframe>`+
 		`<link rel="stylesheet" href="TRAP/style"><style>@import 'TRAP/import';body{background:url(TRAP/background)}@font-face{font-family:f;src:url(TRAP/font)}b{font-family:f}</style><b>x</b>`+
 		`<form action="TRAP/form"><button autofocus onfocus="top.pwned=6">x</button></form>`+
-		`<meta http-equiv="refresh" content="0;url=TRAP/refresh"><base href="TRAP/">`+
+		`<base href="TRAP/">`+
 		`<object data="TRAP/object"></object><video src="TRAP/video" autoplay></video><link rel="preconnect" href="TRAP"><link rel="prefetch" href="TRAP/prefetch">`+
 		`<script src="`+"app.js"+`" type="module"></script>`, "TRAP", trap)
 }
