@@ -153,6 +153,10 @@ func (c *composer) sender(name string) *mail.Address {
 	return &mail.Address{Name: name, Address: c.from.Address}
 }
 
+// mostIdentifier is how many bytes of each the header keeps: a word cannot be
+// folded, so a category of any length would make a line of any length.
+const mostIdentifier = 100
+
 // feedbackID is what Gmail groups complaints by
 // (https://support.google.com/mail/answer/6254652): up to three identifiers of
 // ours, and the sender's, which stays the same.
@@ -162,6 +166,7 @@ func feedbackID(m channels.Message) string {
 	}
 	parts := [...]string{m.Template, m.Category, m.Tenant, "carillon"}
 	for i, p := range parts {
+		p = p[:min(len(p), mostIdentifier)]
 		parts[i] = strings.Map(func(r rune) rune {
 			if r <= ' ' || r > '~' || r == ':' {
 				return '-'

@@ -471,3 +471,16 @@ func TestASubjectThatLooksEncodedComesOutAsItIs(t *testing.T) {
 		}
 	}
 }
+
+func TestALongCategoryMakesNoLineThatMailMayNotHave(t *testing.T) {
+	c := testComposer(t, config.Email{})
+	raw := rendered(t, c, channels.Message{ID: "0-a", Template: "order-shipped", Category: strings.Repeat("long ", 400), Address: notice.Address{To: "ada@example.com"}, Content: notice.Content{Email: &notice.EmailContent{Subject: "s", Text: "t"}}}, false)
+	for line := range bytes.SplitSeq(raw, []byte("\r\n")) {
+		if len(line) > mostLine {
+			t.Errorf("a line of %d bytes: %s", len(line), line)
+		}
+	}
+	if got := parse(t, raw).Header.Get("Feedback-ID"); !strings.HasPrefix(got, "order-shipped:long-long-") || !strings.HasSuffix(got, "::carillon") {
+		t.Errorf("Feedback-ID: %q", got)
+	}
+}
