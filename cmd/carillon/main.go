@@ -35,6 +35,7 @@ type commands struct {
 	Dead      deadCmd      `cmd:"" help:"List, show, redrive or purge dead letters."`
 	Queue     queueCmd     `cmd:"" help:"Look into the queue."`
 	Archive   archiveCmd   `cmd:"" help:"Keep what has ended in files, one line of JSON a notification."`
+	Throttle  throttleCmd  `cmd:"" help:"Show limits and how they stand, or try an event on them."`
 	Config    configCmd    `cmd:"" help:"Check, describe or print the configuration."`
 	Preview   previewCmd   `cmd:"" help:"Render, check and show the catalogue's templates."`
 	Catalogue catalogueCmd `cmd:"" help:"The catalogue that all processes share: push, list, compare and roll back versions."`

@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/throttle"
+)
+
+// throttleCmd is `carillon throttle`.
+type throttleCmd struct {
+	Show throttleShowCmd `cmd:"" help:"Show what a user, a channel or a host is held to, and how it stands."`
+	Try  throttleTryCmd  `cmd:"" help:"Say what would become of an event, rule by rule, without sending or counting it."`
+}
+
+// Help is the command's example.
+func (throttleCmd) Help() string {
+	return "Nothing here writes to Redis.\n\nExample:\n\n    carillon throttle show user u42 --config carillon.yaml\n    carillon throttle try --event event.json --config carillon.yaml"
+}
+
+// throttleShowCmd is `carillon throttle show`.
+type throttleShowCmd struct {
+	User    showUserCmd    `cmd:"" help:"A user's quiet hours, and what they have of each cap."`
+	Channel showChannelCmd `cmd:"" help:"A channel's rate and who has what of it, what is in flight, and what is paused."`
+	Host    showHostCmd    `cmd:"" help:"What is known of a host: pauses, whether it is down, what it is found to bear."`
+}
+
+// Help is the command's example.
+func (throttleShowCmd) Help() string {
+	return "Example:\n\n    carillon throttle show user u42 --config carillon.yaml\n    carillon throttle show channel webhook --config carillon.yaml\n    carillon throttle show host hooks.acme.example --config carillon.yaml"
+}
+
+// lookFlags are those of every command that only looks.
+type lookFlags struct {
+	Config string `placeholder:"FILE" help:"The configuration file; CARILLON_CONFIG's when left out."`
+	Format string `enum:"text,json" default:"text" help:"text or json."`
+}
+
+// view is the gateway for somebody who only looks: it writes nothing.
+type view struct {
+	*gateway
+	caps  *throttle.Caps
+	rates *throttle.Rates
+	now   time.Time // Redis's
+}
+
+// lookPatience is how long Redis may take to answer all that is asked of it.
+const lookPatience = 15 * time.Second
+
+// look opens a view for one command.
+func (a *app) look(path string, do func(ctx context.Context, v *view) error) error {
+	cfg, err := a.loadConfig(path)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, lookPatience)
+	defer cancel()
+	v := &view{gateway: &gateway{cfg: cfg, log: newLogger(a.stderr), enabled: enabledChannels(cfg)}}
+	defer v.close()
+	if err := v.open(ctx); err != nil {
+		return queueError(err)
+	}
+	return do(ctx, v)
+}
+
+func (v *view) open(ctx context.Context) error {
+	if err := v.connect(); err != nil {
+		return err
+	}
+	if err := queue.Ping(ctx, v.rdb); err != nil {
+		return err
+	}
+	partition, err := queue.Places(ctx, v.rdb, v.cfg.Queue)
+	if err != nil {
+		return err
+	}
+	if v.now, err = v.rdb.Time(ctx).Result(); err != nil {
+		return unreachable(fmt.Errorf("asking Redis for the time: %w", err))
+	}
+	v.people = recipients.New(v.rdb, v.cfg.Queue.Namespace, partition)
+	v.rates = throttle.NewRates(v.rdb, v.cfg.Queue.Namespace, "")
+	v.caps, err = throttle.NewCaps(v.rdb, v.cfg.Queue.Namespace, partition, v.cfg.Throttle.PerUser)
+	if err != nil {
+		return usage(err)
+	}
+	return nil
+}
+
+// channel is how one channel stands.
+func (v *view) channel(ctx context.Context, c notice.Channel) (channelState, error) {
+	limits, _ := v.cfg.Channels.LimitsOf(string(c))
+	state := channelState{Channel: c, Concurrency: limits.Concurrency}
+	if !limits.Rate.IsZero() {
+		state.Rate = &rateState{Configured: limits.Rate.String()}
+		use, err := v.rates.Inspect(ctx, throttle.ChannelRate(c))
+		if err != nil {
+			return state, unreachable(err)
+		}
+		state.Rate.LastSecond = use.LastSecond
+		for _, s := range use.Consumers {
+			state.Rate.Shares = append(state.Rate.Shares, shareState{s.Consumer, s.Has, s.Wants, s.Asks})
+		}
+	}
+	overview, err := throttle.Look(ctx, v.rdb, v.cfg.Queue.Namespace, c)
+	if err != nil {
+		return state, unreachable(err)
+	}
+	state.add(overview)
+	return state, nil
+}
+
+// The states of `throttle show --format json`.
+type (
+	channelState struct {
+		Channel     notice.Channel  `json:"channel"`
+		Concurrency int             `json:"concurrency"` // of each consumer, as configured
+		Rate        *rateState      `json:"rate,omitempty"`
+		Holds       []holdState     `json:"holds"`
+		Consumers   []consumerState `json:"consumers"`
+
+		overview throttle.Overview
+	}
+	rateState struct {
+		Configured string       `json:"configured"`
+		LastSecond int          `json:"last_second"` // permits given
+		Shares     []shareState `json:"shares,omitempty"`
+	}
+	shareState struct {
+		Consumer string  `json:"consumer"`
+		Has      float64 `json:"has_per_second"`
+		Wants    float64 `json:"wants_per_second"`
+		Asks     bool    `json:"asks"`
+	}
+	// holdState is a pause, or something that is down.
+	holdState struct {
+		What    string    `json:"what"` // channel paused, host paused, address paused, host down, credential refused
+		Name    string    `json:"name,omitzero"`
+		Until   time.Time `json:"until"`
+		Because string    `json:"because,omitzero"`
+		Probed  string    `json:"probed_by,omitzero"`
+	}
+	consumerState struct {
+		Consumer string      `json:"consumer"`
+		InFlight int         `json:"in_flight"`
+		Limit    int         `json:"limit"` // now
+		Bound    int         `json:"bound"` // as configured there
+		Hosts    []hostState `json:"hosts,omitempty"`
+	}
+	hostState struct {
+		Host     string  `json:"host"`
+		InFlight int     `json:"in_flight"`
+		Limit    int     `json:"limit"`
+		Rate     float64 `json:"learned_rate_per_second,omitzero"`
+		Paused   int64   `json:"paused_ms,omitzero"`
+		Down     int64   `json:"down_ms,omitzero"`
+		Answers  int64   `json:"answers_ms"`
+	}
+)
+
+// holdNames are what lasts, in words.
+func holdNames() map[throttle.Kind]string {
+	return map[throttle.Kind]string{throttle.ChannelPaused: "channel paused", throttle.HostPaused: "host paused", throttle.DevicePaused: "address paused",
+		throttle.HostDown: "host down", throttle.CredentialRefused: "credential refused"}
+}
+
+func (s *channelState) add(o throttle.Overview) {
+	s.overview, s.Holds, s.Consumers = o, []holdState{}, []consumerState{}
+	names := holdNames()
+	for _, l := range o.Lasting {
+		s.Holds = append(s.Holds, holdState{names[l.Kind], l.Name, l.Until.UTC(), l.Because, l.Probed})
+	}
+	for _, r := range o.Consumers {
+		c := consumerState{Consumer: r.Consumer, InFlight: r.InFlight, Limit: r.Limit, Bound: r.Bound}
+		for _, h := range r.Hosts {
+			c.Hosts = append(c.Hosts, hostState{h.Name, h.InFlight, h.Limit, h.Rate, h.Paused, h.Down, h.Average})
+		}
+		s.Consumers = append(s.Consumers, c)
+	}
+}
+
+// showChannelCmd is `carillon throttle show channel`.
+type showChannelCmd struct {
+	Channel string `arg:"" help:"email, apns, fcm, webpush or webhook."`
+	lookFlags
+}
+
+// Help is the command's example.
+func (showChannelCmd) Help() string {
+	return "Example:\n\n    carillon throttle show channel webhook --config carillon.yaml"
+}
+
+// Run shows how a channel stands.
+func (c showChannelCmd) Run(a *app) error {
+	channel := notice.Channel(c.Channel)
+	if !channel.Valid() {
+		return notSo(fmt.Errorf("%q is no channel: want one of %v", c.Channel, notice.Channels()))
+	}
+	return a.look(c.Config, func(ctx context.Context, v *view) error {
+		if !v.enabled[channel] {
+			return notSo(fmt.Errorf("the channel %s is off: it has no section under channels in the configuration", channel))
+		}
+		state, err := v.channel(ctx, channel)
+		if err != nil {
+			return err
+		}
+		if c.Format == "json" {
+			return a.printJSON(state)
+		}
+		return printChannel(a.stdout, state)
+	})
+}
+
+func printChannel(out io.Writer, s channelState) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "channel\t%s\nconcurrency\t%d in each consumer\n", s.Channel, s.Concurrency)
+	if s.Rate == nil {
+		fmt.Fprintln(w, "rate\tnone")
+	} else {
+		fmt.Fprintf(w, "rate\t%s, of which %d were given in the last second\n", s.Rate.Configured, s.Rate.LastSecond)
+	}
+	printHolds(w, s.Holds)
+	if s.Rate != nil && len(s.Rate.Shares) > 0 {
+		fmt.Fprintln(w, "\nSHARE OF THE RATE\tHAS\tWANTS\t")
+		for _, p := range s.Rate.Shares {
+			fmt.Fprintf(w, "%s\t%.1f/s\t%.1f/s\t%s\n", printable(p.Consumer), p.Has, p.Wants, map[bool]string{false: "idle or gone"}[p.Asks])
+		}
+	}
+	fmt.Fprintln(w, "\nCONSUMER\tIN FLIGHT\tLIMIT\tBOUND")
+	for _, c := range s.Consumers {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", printable(c.Consumer), c.InFlight, c.Limit, c.Bound)
+	}
+	printHosts(w, s.Consumers)
+	return w.Flush()
+}
+
+func printHolds(w io.Writer, holds []holdState) {
+	if len(holds) == 0 {
+		fmt.Fprintln(w, "held up\tby nothing")
+		return
+	}
+	fmt.Fprintln(w, "\nHELD UP\tNAME\tUNTIL\tBECAUSE\tPROBED BY")
+	for _, h := range holds {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.What, printable(h.Name), h.Until.Format(time.RFC3339Nano), printable(h.Because), printable(h.Probed))
+	}
+}
+
+func printHosts(w io.Writer, consumers []consumerState) {
+	heading := "\nHOST\tCONSUMER\tIN FLIGHT\tLIMIT\tLEARNED RATE\tPAUSED\tDOWN\tANSWERS IN\n"
+	for _, c := range consumers {
+		for _, h := range c.Hosts {
+			fmt.Fprintf(w, heading+"%s\t%s\t%d\t%d\t%s\t%s\t%s\t%v\n", printable(h.Host), printable(c.Consumer), h.InFlight, h.Limit,
+				perSecondText(h.Rate), millis(h.Paused), millis(h.Down), time.Duration(h.Answers)*time.Millisecond)
+			heading = ""
+		}
+	}
+}
+
+func perSecondText(rate float64) string {
+	if rate == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%.1f/s", rate)
+}
+
+func millis(n int64) string {
+	if n == 0 {
+		return "no"
+	}
+	return "for " + (time.Duration(n) * time.Millisecond).String()
+}
+
+// showHostCmd is `carillon throttle show host`.
+type showHostCmd struct {
+	Host string `arg:"" help:"The host as in the webhook's URL, with its port where it has one; a scheme may stand before it."`
+	lookFlags
+}
+
+// Help is the command's example.
+func (showHostCmd) Help() string {
+	return "Example:\n\n    carillon throttle show host hooks.acme.example --config carillon.yaml"
+}
+
+// Run shows what is known of a host on every channel that is configured.
+func (c showHostCmd) Run(a *app) error {
+	host := strings.ToLower(strings.TrimSuffix(c.Host, "/"))
+	return a.look(c.Config, func(ctx context.Context, v *view) error {
+		states, err := v.host(ctx, host)
+		switch {
+		case err != nil:
+			return err
+		case len(states) == 0:
+			return notSo(fmt.Errorf("nothing is known of the host %s: it is neither paused nor down, and no consumer had reason to slow down for it lately", printable(host)))
+		case c.Format == "json":
+			return a.printJSON(states)
+		}
+		for _, s := range states {
+			if err := printHost(a.stdout, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// host is what each channel knows of a host, those that know nothing left out.
+func (v *view) host(ctx context.Context, host string) (out []channelState, err error) {
+	for _, channel := range notice.Channels() {
+		if !v.enabled[channel] {
+			continue
+		}
+		state, err := v.channel(ctx, channel)
+		if err != nil {
+			return nil, err
+		}
+		about := state.overview.Host(host)
+		known := len(about.Lasting) > 0
+		for _, r := range about.Consumers {
+			known = known || len(r.Hosts) > 0
+		}
+		if known {
+			state.add(about)
+			out = append(out, state)
+		}
+	}
+	return out, nil
+}
+
+func printHost(out io.Writer, s channelState) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "channel\t%s\n", s.Channel)
+	printHolds(w, s.Holds)
+	printHosts(w, s.Consumers)
+	return w.Flush()
+}
+
+// orSole is the tenant of a flag, or the only one that there is.
+func (v *view) orSole(tenant string) string {
+	if tenant == "" {
+		return soleTenant(v.cfg.Auth)
+	}
+	return tenant
+}
+
+// everybodysHours are the configuration's quiet hours.
+func everybodysHours(q *config.QuietHours) *recipients.QuietHours { return (*recipients.QuietHours)(q) }

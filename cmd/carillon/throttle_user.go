@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/throttle"
+)
+
+// showUserCmd is `carillon throttle show user`.
+type showUserCmd struct {
+	User   string `arg:"" help:"The user's id, as in to.user."`
+	Tenant string `placeholder:"NAME" help:"Whose user; the only tenant of auth.keys when left out, or default."`
+	lookFlags
+}
+
+// Help is the command's example.
+func (showUserCmd) Help() string {
+	return "Example:\n\n    carillon throttle show user u42 --tenant acme --config carillon.yaml"
+}
+
+// The state of a user in `throttle show user --format json`.
+type (
+	userState struct {
+		Tenant  string      `json:"tenant"`
+		User    string      `json:"user"`
+		Profile bool        `json:"profile"` // there is a stored one
+		Zone    string      `json:"zone"`
+		Quiet   *quietState `json:"quiet_hours,omitempty"`
+		Caps    []capState  `json:"caps"`
+	}
+	quietState struct {
+		From   string    `json:"from"`
+		To     string    `json:"to"`
+		Except []string  `json:"except,omitempty"`
+		Own    bool      `json:"own"`            // the user's, not everybody's
+		Until  time.Time `json:"until,omitzero"` // it is quiet now, until then
+	}
+	capState struct {
+		Rule    string      `json:"rule"`
+		Over    config.Over `json:"over"`
+		Window  string      `json:"window"`
+		Used    int         `json:"used"`
+		Waiting int         `json:"waiting"`
+		Free    time.Time   `json:"free"` // when the next may go
+	}
+)
+
+// Run shows what a user is held to.
+func (c showUserCmd) Run(a *app) error {
+	return a.look(c.Config, func(ctx context.Context, v *view) error {
+		state, err := v.user(ctx, v.orSole(c.Tenant), c.User)
+		switch {
+		case err != nil:
+			return queueError(err)
+		case c.Format == "json":
+			return a.printJSON(state)
+		}
+		return printUser(a.stdout, state, v.now)
+	})
+}
+
+// user is what one user is held to. One of whom there is neither a profile nor a
+// count is not known.
+func (v *view) user(ctx context.Context, tenant, user string) (userState, error) {
+	profile, err := v.people.Get(ctx, tenant, user)
+	if errors.Is(err, recipients.ErrNotFound) {
+		profile, err = nil, nil
+	}
+	if err != nil {
+		return userState{}, fmt.Errorf("reading the profile: %w", err)
+	}
+	usages, err := v.caps.Inspect(ctx, tenant, user, v.now)
+	if err != nil {
+		return userState{}, unreachable(err)
+	}
+	state := userState{Tenant: tenant, User: user, Profile: profile != nil, Zone: "UTC", Quiet: v.quiet(profile), Caps: capStates(usages)}
+	counted := false
+	for _, u := range usages {
+		counted = counted || u.Used+u.Waiting > 0
+	}
+	if !state.Profile && !counted {
+		return state, notSo(fmt.Errorf("nothing is known of the user %s of tenant %s: there is no profile, and no cap counts anything", printable(user), printable(tenant)))
+	}
+	if state.Profile && profile.Timezone != "" {
+		state.Zone = profile.Timezone
+	}
+	return state, nil
+}
+
+// quiet is which quiet hours a user has, and whether they last now; nil: none.
+func (v *view) quiet(profile *recipients.Profile) *quietState {
+	hours, zone, own := everybodysHours(v.cfg.Throttle.QuietHours), "", false
+	if profile != nil {
+		zone = profile.Timezone
+		if profile.QuietHours != nil {
+			hours, own = profile.QuietHours, true
+		}
+	}
+	if hours == nil {
+		return nil
+	}
+	state := &quietState{From: hours.From, To: hours.To, Except: hours.Except, Own: own}
+	if end, quiet := hours.Until(v.now, new(recipients.Zones).Location(zone)); quiet {
+		state.Until = end.UTC()
+	}
+	return state
+}
+
+func capStates(usages []throttle.Usage) []capState {
+	out := make([]capState, len(usages))
+	for i, u := range usages {
+		out[i] = capState{u.Rule, u.Over, u.Limit.String(), u.Used, u.Waiting, u.Free.UTC()}
+		if u.Burst {
+			out[i].Window = "burst " + out[i].Window
+		}
+	}
+	return out
+}
+
+func printUser(out io.Writer, s userState, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "user\t%s of tenant %s\n", printable(s.User), printable(s.Tenant))
+	if !s.Profile {
+		fmt.Fprintln(w, "profile\tnone")
+	}
+	fmt.Fprintf(w, "zone\t%s\nquiet hours\t%s\n", printable(s.Zone), s.Quiet)
+	fmt.Fprintln(w, "\nCAP\tOVER\tWINDOW\tUSED\tWAITING\tNEXT FREE")
+	for _, c := range s.Caps {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", printable(c.Rule), c.Over, c.Window, c.Used, c.Waiting, freeText(c.Free, now))
+	}
+	return w.Flush()
+}
+
+// freeText is when a window has room: most do now.
+func freeText(free, now time.Time) string {
+	if !free.After(now) {
+		return "now"
+	}
+	return free.UTC().Format(time.RFC3339Nano)
+}
+
+// String is quiet hours in a table.
+func (q *quietState) String() string {
+	if q == nil {
+		return "none"
+	}
+	whose := "everybody's"
+	if q.Own {
+		whose = "their own"
+	}
+	text := fmt.Sprintf("%s to %s (%s)", q.From, q.To, whose)
+	if len(q.Except) > 0 {
+		text += ", except " + printable(strings.Join(q.Except, ", "))
+	}
+	if q.Until.IsZero() {
+		return text + ", not now"
+	}
+	return text + ", now until " + q.Until.Format(time.RFC3339)
+}

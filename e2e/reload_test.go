@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// reloaded replaces a configuration file by rename, as editors and mounts do.
+func (g *gateway) reloaded(path string, override sections) {
+	g.t.Helper()
+	if err := os.Rename(g.config(override), path); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// awaitReloads waits until a process has read its file so often with a result.
+func awaitReloads(t *testing.T, p *process, result string, n float64) {
+	t.Helper()
+	name := `carillon_config_reloads_total{result="` + result + `"}`
+	eventually(t, patience, "the configuration is read again", func() bool { return scrape(t, p)[name] >= n }, p.state)
+}
+
+// capOf is a cap on everything, by name.
+func capOf(limit string) sections {
+	return sections{"throttle": "{per_user: [{name: few, category: test, limit: " + limit + ", over: drop}]}"}
+}
+
+// TestACapThatIsRaisedWhileItRunsKeepsItsCount uses two of 3/1h, raises it to
+// 4/1h in the file of a consumer that runs: two more go, and the next is capped.
+func TestACapThatIsRaisedWhileItRunsKeepsItsCount(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil)
+	api := newClient(t, g.ingest().api)
+	path := g.config(capOf("3/1h"))
+	consumer := start(t, "consume", "--config", path, "--name", "a")
+	for range 2 {
+		api.awaitStatus(api.post(g.ping(1)), "delivered")
+	}
+	g.reloaded(path, capOf("4/1h"))
+	awaitReloads(t, consumer, "applied", 1)
+	for range 2 {
+		api.awaitStatus(api.post(g.ping(1)), "delivered")
+	}
+	api.awaitStatus(api.post(g.ping(1)), "capped")
+
+	shown := run(t, "throttle", "show", "user", "u1", "--config", path)
+	if shown.code != 0 || !strings.Contains(shown.stdout, "few") || !strings.Contains(shown.stdout, "4/h") {
+		t.Errorf("throttle show user ended with %d:\n%s%s", shown.code, shown.stdout, shown.stderr)
+	}
+}
+
+// TestABrokenConfigurationIsRefusedAndTheOldOneStays breaks the file, mends it,
+// and changes what takes a restart; SIGHUP reads it without a change.
+func TestABrokenConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil)
+	api := newClient(t, g.ingest().api)
+	path := g.config(capOf("1/1h"))
+	consumer := start(t, "consume", "--config", path, "--name", "a")
+	g.reloaded(path, sections{"throttle": "{per_user: [{name: few, category: test, limit: lots}]}"})
+	awaitReloads(t, consumer, "refused", 1)
+	api.awaitStatus(api.post(g.ping(1)), "delivered")
+	api.awaitStatus(api.post(g.ping(1)), "capped") // by the old limit
+	if log := consumer.log.String(); !strings.Contains(log, "throttle.per_user[0].limit") || !strings.Contains(log, "lots") {
+		t.Errorf("the log does not name the key and the value:\n%s", log)
+	}
+
+	wider := capOf("9/1h")
+	wider["retry"] = "{schedule: [1s]}"
+	g.reloaded(path, wider)
+	awaitReloads(t, consumer, "applied", 1)
+	api.awaitStatus(api.post(g.ping(1)), "delivered")
+	ready := newClient(t, consumer.admin).call("GET", "/readyz", nil)
+	if !strings.Contains(string(ready.body), "needs a restart") || !strings.Contains(string(ready.body), "retry.schedule") {
+		t.Errorf("/readyz does not say what needs a restart: %s", ready.body)
+	}
+
+	if err := consumer.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	awaitReloads(t, consumer, "unchanged", 1)
+}
+
+// TestIngestFollowsItsKeys gives a key a rate, and another key, while it runs.
+func TestIngestFollowsItsKeys(t *testing.T) {
+	t.Parallel()
+	const first, second = "first-key-0123456789", "second-key-0123456789"
+	auth := func(keys string) sections { return sections{"auth": "{keys: [" + keys + "]}"} }
+	g := newGateway(t, auth("{tenant: acme, key: "+first+"}"))
+	path := g.config(nil)
+	ingest := start(t, "ingest", "--config", path)
+	api := newClient(t, ingest.api)
+	post := func(key string) int {
+		return api.call("POST", "/v1/notifications", g.ping(1), "Authorization", "Bearer "+key).status
+	}
+	if one, other := post(first), post(second); one != 202 || other != 401 {
+		t.Fatalf("at first the keys are answered %d and %d, want 202 and 401", one, other)
+	}
+	g.reloaded(path, auth("{tenant: acme, key: "+first+", rate: 1/1h}, {tenant: acme, key: "+second+"}"))
+	awaitReloads(t, ingest, "applied", 1)
+	for key, want := range map[string][]int{first: {202, 429}, second: {202, 202}} {
+		for i, status := range want {
+			if got := post(key); got != status {
+				t.Errorf("call %d with %s is answered %d, want %d", i+1, key, got, status)
+			}
+		}
+	}
+	if strings.Contains(ingest.log.String(), second) {
+		t.Error("the log holds a key")
+	}
+}
