@@ -117,7 +117,7 @@ func TestTheModelIsWithinASeventhOfASampleThatIsFilledForReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.close() })
-	c, err := l.measure(t.Context(), 2000, 2, 600, 1)
+	c, err := l.measure(t.Context(), 1500, 2, 600, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestTheModelIsWithinASeventhOfASampleThatIsFilledForReal(t *testing.T) {
 			t.Errorf("%s costs %g", what, v)
 		}
 	}
-	s := state{Profiles: 5000, CapUsers: 5000 * (1 - math.Exp(-4)), Places: 20_000, Queued: 1000, Parked: 1500, Records: 4000, Partitions: 2}
+	s := state{Profiles: 3000, CapUsers: 3000 * (1 - math.Exp(-4)), Places: 12_000, Queued: 600, Parked: 900, Records: 2400, Partitions: 2}
 	got, err := l.sample(t.Context(), s, 600, 1, c, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
