@@ -119,6 +119,15 @@ func (l *lanes) hear(name string, down time.Duration) {
 	l.aside.places.Hear(name, down)
 }
 
+// among says how many consumers send to the same destinations.
+func (l *lanes) among(consumers int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.aside.places != nil {
+		l.aside.places.Among(consumers)
+	}
+}
+
 // grant answers a destination's wish to be probed.
 func (l *lanes) grant(name string, probe bool) {
 	l.mu.Lock()
@@ -238,6 +247,9 @@ func (h *sharer) Heard(w throttle.Word) {
 
 // Granted implements throttle.Listener.
 func (h *sharer) Granted(name string, probe bool) { h.s.lanes.grant(name, probe) }
+
+// Among implements throttle.Listener.
+func (h *sharer) Among(consumers int) { h.s.lanes.among(consumers) }
 
 // Report implements throttle.Listener.
 func (h *sharer) Report() throttle.Report {

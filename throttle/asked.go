@@ -46,6 +46,10 @@ func (at *Destination) inPace(now time.Time) bool {
 	return at.learned.may(now)
 }
 
+// Among says how many consumers send to the same destinations: each has learned
+// its own part of a rate, and what one of them puts off any may get back.
+func (d *Destinations) Among(consumers int) { d.among = max(consumers, 1) }
+
 // Restless reports whether a destination's next place comes by the clock and
 // not by an answer: it is paused, or held to a rate.
 func (at *Destination) Restless() bool {

@@ -102,6 +102,7 @@ type Listener interface {
 	Heard(w Word)                    // something was said, by another consumer or this one
 	Granted(name string, probe bool) // the answer to ProbeWanted
 	Report() Report                  // how the consumer stands
+	Among(consumers int)             // how many consumers had work on the channel lately, this one included
 }
 
 // Tell says something to the other consumers, soon. It never blocks.
@@ -129,7 +130,7 @@ func (b *Board) Run(ctx context.Context, l Listener) {
 			}
 			if busy && now.Sub(reported) >= reportEvery {
 				reported = now
-				b.publish(ctx, l.Report())
+				l.Among(b.publish(ctx, l.Report()))
 			}
 		case <-ctx.Done():
 			b.retire()

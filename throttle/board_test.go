@@ -23,13 +23,14 @@ type ear struct {
 	at      map[string]time.Time
 	granted chan bool
 	idle    atomic.Bool
+	among   atomic.Int64
 }
 
 func newEar() *ear {
 	return &ear{heard: map[string]throttle.Word{}, at: map[string]time.Time{}, granted: make(chan bool, 64)}
 }
 
-// Busy, Heard, Granted and Report implement throttle.Listener.
+// Busy, Heard, Granted, Among and Report implement throttle.Listener.
 func (e *ear) Busy() bool { return !e.idle.Load() }
 
 func (e *ear) Heard(w throttle.Word) {
@@ -38,6 +39,8 @@ func (e *ear) Heard(w throttle.Word) {
 	what := string(w.Kind) + w.Name
 	e.heard[what], e.at[what] = w, time.Now()
 }
+
+func (e *ear) Among(consumers int) { e.among.Store(int64(consumers)) }
 
 func (e *ear) Granted(_ string, probe bool) { e.granted <- probe }
 
@@ -236,6 +239,9 @@ func TestAnOverviewShowsWhatLastsAndWhatEachConsumerMakesOfIt(t *testing.T) {
 			if o, err = throttle.Look(t.Context(), rdb, "t", notice.ChannelWebhook); err != nil || time.Now().After(deadline) {
 				t.Fatalf("no consumer is shown (%v)", err)
 			}
+		}
+		if n := e.among.Load(); n != 1 {
+			t.Errorf("one consumer among %d", n)
 		}
 		o = o.Host("h.example")
 		if len(o.Lasting) != 1 || o.Lasting[0].Because != "429, Retry-After 60s" || o.Lasting[0].Until.Sub(o.At) > time.Minute {

@@ -54,6 +54,7 @@ type Destinations struct {
 	rules  DestinationRules
 	share  int
 	byName map[string]*Destination
+	among  int // consumers, this one included
 	slow   int // places in use at slow destinations
 
 	last   *Destination // that was called last
@@ -79,7 +80,7 @@ type Destination struct {
 // NewDestinations makes Destinations that know nothing of anybody.
 func NewDestinations(r DestinationRules) *Destinations {
 	r.Slots = max(r.Slots, 1)
-	return &Destinations{rules: r, share: max(1, min(r.Slots/2, max(32, r.Slots/4))), byName: map[string]*Destination{}}
+	return &Destinations{rules: r, share: max(1, min(r.Slots/2, max(32, r.Slots/4))), byName: map[string]*Destination{}, among: 1}
 }
 
 // Entry is whether one more may be sent to a destination now.

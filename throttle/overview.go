@@ -44,21 +44,24 @@ type Overview struct {
 	Consumers []Report  // those that had work lately
 }
 
-// publish writes a report. Failing is no matter: the next one follows.
-func (b *Board) publish(ctx context.Context, r Report) {
+// publish writes a report, and returns how many consumers wrote one lately.
+// Failing is no matter: the next one follows.
+func (b *Board) publish(ctx context.Context, r Report) (consumers int) {
 	ctx, cancel := context.WithTimeout(ctx, boardWait)
 	defer cancel()
 	r.Consumer = b.consumer
 	text, err := json.Marshal(r)
 	if err != nil {
-		return
+		return 1
 	}
 	pipe := b.rdb.Pipeline()
 	pipe.Set(ctx, b.keys.report(b.consumer), text, reportLife)
 	pipe.ZAdd(ctx, b.keys.seen, redis.Z{Score: float64(time.Now().UnixMilli()), Member: b.consumer})
 	pipe.ZRemRangeByScore(ctx, b.keys.seen, "-inf", strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10))
 	pipe.PExpire(ctx, b.keys.seen, time.Hour)
+	lately := pipe.ZCount(ctx, b.keys.seen, strconv.FormatInt(time.Now().Add(-reportLife).UnixMilli(), 10), "+inf")
 	_, _ = pipe.Exec(ctx)
+	return max(int(lately.Val()), 1)
 }
 
 // Look reads how a channel stands. It changes nothing.

@@ -67,7 +67,7 @@ func (d *Destinations) interval(at *Destination, now time.Time) time.Duration {
 		perSecond = max(float64(at.learned.lately), perSecond, 1)
 	}
 	if perSecond > 0 {
-		return time.Duration(float64(time.Second) / (supply * perSecond))
+		return time.Duration(float64(time.Second) / (supply * perSecond * float64(d.among)))
 	}
 	return max(at.answers.average, at.silence(now)) / time.Duration(max(at.used, 1))
 }
