@@ -58,7 +58,7 @@ const (
 	absence = 10 * time.Second
 	// compiledBase and compiledShare are what a compiled template takes: so much
 	// by itself, and so many times the bytes of its files (see
-	// TestTenThousandVersionsStayUnderTheBound).
+	// TestVersionsStayUnderTheBound).
 	compiledBase, compiledShare = 24 << 10, 14
 )
 
