@@ -221,7 +221,7 @@ func dangers(text string) (found []string) {
 				continue
 			}
 			for _, scheme := range []string{"javascript:", "vbscript:", "data:text", "feed:"} {
-				if strings.HasPrefix(value, scheme) || strings.Contains(value, "url="+scheme) || strings.Contains(value, "url='"+scheme) || strings.Contains(value, "url("+scheme) || strings.Contains(value, "url('"+scheme) || strings.Contains(value, ","+scheme) {
+				if strings.HasPrefix(value, scheme) || strings.Contains(value, "url="+scheme) || strings.Contains(value, "url='"+scheme) || strings.Contains(value, "url("+scheme) || strings.Contains(value, "url('"+scheme) || a.Key == "srcset" && strings.Contains(value, ","+scheme) {
 					found = append(found, "a link that runs in "+a.Key)
 				}
 			}
