@@ -105,7 +105,7 @@ func (p *Pipeline) drafts(leases []*queue.Lease) []*draft {
 func (p *Pipeline) chooseMedia(d *draft) {
 	n := &d.event.Notification
 	if exp := n.ExpiresAt; !exp.IsZero() && !d.now.Before(exp) {
-		d.note = queue.Entry{At: d.now, Status: notice.StatusExpired, Detail: "expires_at passed before it could be planned"}
+		d.note = queue.Entry{At: d.now, Status: notice.StatusExpired, Code: "expires_at", Detail: "expires_at passed before it could be planned: " + stamp(exp)}
 		return
 	}
 	d.media = n.Channels
@@ -358,7 +358,7 @@ func (d *draft) keepQuiet(i int, at time.Time) bool {
 	}
 	end, quiet := d.hours.Until(at, d.zone)
 	if quiet {
-		d.wait(i, end, "quiet_hours", "the recipient's quiet hours")
+		d.wait(i, end, "quiet_hours", quietWords(d.out[i].Delivery.Quiet, d.zone))
 	}
 	return quiet
 }

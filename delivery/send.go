@@ -180,7 +180,7 @@ func (s *sender) beforeSend(l *queue.Lease, d *notice.Delivery, now time.Time) *
 	}
 	if !d.ExpiresAt.IsZero() && !now.Before(d.ExpiresAt) {
 		return &queue.Settlement{Lease: l, Delivery: d, Entry: queue.Entry{At: now, Status: notice.StatusExpired, Attempt: d.Attempt,
-			Detail: "expires_at passed before it could be sent"}}
+			Code: "expires_at", Detail: "expires_at passed before it could be sent: " + stamp(d.ExpiresAt)}}
 	}
 	if l.Lost > 0 || d.Unknown {
 		if settled := s.afterLoss(l, d, now); settled != nil {
@@ -213,7 +213,12 @@ func (s *sender) keepQuiet(l *queue.Lease, d *notice.Delivery, now, end time.Tim
 	}
 	s.p.metrics.throttled.WithLabelValues("user", "defer").Inc()
 	return &queue.Settlement{Kind: queue.Later, Lease: l, Delivery: d, Due: end, Entry: queue.Entry{At: now, Status: notice.StatusDeferred,
-		Attempt: d.Attempt, Code: "quiet_hours", Detail: "the recipient's quiet hours", Until: end}}
+		Attempt: d.Attempt, Code: "quiet_hours", Detail: quietWords(d.Quiet, s.p.zones.Location(d.To.Timezone)), Until: end}}
+}
+
+// quietWords say which quiet hours put a delivery off, for its timeline.
+func quietWords(hours string, zone *time.Location) string {
+	return "the recipient's quiet hours, " + hours + " in " + zone.String()
 }
 
 // afterLoss counts the attempts of the consumers that held the delivery before
