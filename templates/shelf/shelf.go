@@ -50,7 +50,7 @@ func New(rdb redis.UniversalClient, o Options) *Shelf {
 var (
 	// ErrUnavailable says that Redis does not answer. What was asked may have
 	// been done; every method may be repeated.
-	ErrUnavailable = errors.New("Redis does not answer")
+	ErrUnavailable = errors.New("the store in Redis does not answer")
 	// ErrUnknown says that no such version of the catalogue is remembered.
 	ErrUnknown = errors.New("no such version is remembered")
 )
