@@ -160,7 +160,6 @@ func (d *dev) config() (*config.Config, error) {
 	cfg.Channels.Email.UnsubscribeKey = config.NewSecret(rand.Text())
 	cfg.Retry.Schedule = devSchedule()
 	cfg.Assets.BaseURL = "http://" + d.Listen + "/assets"
-	cfg.Assets.BaseURL = "http://" + d.Listen + "/assets"
 	dir, err := d.catalogueDir()
 	if err != nil {
 		return nil, err
