@@ -44,21 +44,22 @@ func (l *Limits) ForCritical() int {
 // Email is the SMTP channel.
 type Email struct {
 	Limits                 `yaml:",inline"`
-	SMTP                   SMTP     `yaml:"smtp" doc:"the relay, where there is one"`
-	Relays                 []Relay  `yaml:"relays" doc:"several relays in place of smtp: mails are shared out by weight, and a relay that fails is passed over until it is back"`
-	From                   string   `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
-	ReturnPath             string   `yaml:"return_path" doc:"the envelope's sender, where bounces go: {verp} becomes a token that carillon bounces understands, as bounce+{verp}@bounces.acme.example, and {id} the delivery's id alone; the address of from when empty"`
-	ReturnPathKey          Secret   `yaml:"return_path_key" doc:"what {verp} is authenticated with, at least 16 bytes; the keys of unsubscribe links when empty"`
-	ReturnPathKeyPrevious  Secret   `yaml:"return_path_key_previous" doc:"the return_path_key before, whose mails are still understood when they come back"`
-	DKIM                   *DKIM    `yaml:"dkim" doc:"signing"`
-	DKIMSecond             *DKIM    `yaml:"dkim_second" doc:"a second signature beside dkim's: the other selector while keys are changed, or Ed25519 beside RSA"`
-	UnsubscribeURL         string   `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links, where ingest's /u is reached from outside; no links when empty"`
-	UnsubscribeKey         Secret   `yaml:"unsubscribe_key" doc:"what the links are sealed with, at least 16 bytes; when empty it is derived from dkim.key, and changes with it"`
-	UnsubscribeKeyPrevious Secret   `yaml:"unsubscribe_key_previous" doc:"the unsubscribe_key before, whose links still work"`
-	Mandatory              []string `yaml:"mandatory" doc:"categories that nobody can leave: their mails have no unsubscribe link"`
-	MaxAttachment          Size     `yaml:"max_attachment" doc:"the most that a mail's attachments may hold together" default:"5MiB" min:"1KiB" max:"50MiB"`
-	AllowNetworks          []string `yaml:"allow_networks" doc:"CIDRs beyond the public internet that attachments may be fetched from"`
-	Timeout                Duration `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
+	Rates                  EmailRates `yaml:"rates" doc:"rates by what a delivery is counted by, each over every consumer together; a delivery goes when all that apply let it" live:"true"`
+	SMTP                   SMTP       `yaml:"smtp" doc:"the relay, where there is one"`
+	Relays                 []Relay    `yaml:"relays" doc:"several relays in place of smtp: mails are shared out by weight, and a relay that fails is passed over until it is back"`
+	From                   string     `yaml:"from" doc:"the sender, as \"Acme <no-reply@acme.example>\"" required:"true" want:"the sender, as \"Acme <no-reply@acme.example>\""`
+	ReturnPath             string     `yaml:"return_path" doc:"the envelope's sender, where bounces go: {verp} becomes a token that carillon bounces understands, as bounce+{verp}@bounces.acme.example, and {id} the delivery's id alone; the address of from when empty"`
+	ReturnPathKey          Secret     `yaml:"return_path_key" doc:"what {verp} is authenticated with, at least 16 bytes; the keys of unsubscribe links when empty"`
+	ReturnPathKeyPrevious  Secret     `yaml:"return_path_key_previous" doc:"the return_path_key before, whose mails are still understood when they come back"`
+	DKIM                   *DKIM      `yaml:"dkim" doc:"signing"`
+	DKIMSecond             *DKIM      `yaml:"dkim_second" doc:"a second signature beside dkim's: the other selector while keys are changed, or Ed25519 beside RSA"`
+	UnsubscribeURL         string     `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links, where ingest's /u is reached from outside; no links when empty"`
+	UnsubscribeKey         Secret     `yaml:"unsubscribe_key" doc:"what the links are sealed with, at least 16 bytes; when empty it is derived from dkim.key, and changes with it"`
+	UnsubscribeKeyPrevious Secret     `yaml:"unsubscribe_key_previous" doc:"the unsubscribe_key before, whose links still work"`
+	Mandatory              []string   `yaml:"mandatory" doc:"categories that nobody can leave: their mails have no unsubscribe link"`
+	MaxAttachment          Size       `yaml:"max_attachment" doc:"the most that a mail's attachments may hold together" default:"5MiB" min:"1KiB" max:"50MiB"`
+	AllowNetworks          []string   `yaml:"allow_networks" doc:"CIDRs beyond the public internet that attachments may be fetched from"`
+	Timeout                Duration   `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
 }
 
 // Relay is one of several relays.
@@ -155,8 +156,9 @@ type DKIM struct {
 // APNs is Apple's push service.
 type APNs struct {
 	Limits         `yaml:",inline"`
-	Host           string `yaml:"host" doc:"the production service's URL" default:"https://api.push.apple.com" required:"true" want:"https://api.push.apple.com, or https://api.sandbox.push.apple.com for development builds"`
-	SandboxHost    string `yaml:"sandbox_host" doc:"the service's URL for devices of environment sandbox; Apple's when empty, or host where that is not Apple's"`
+	Rates          AppRates `yaml:"rates" doc:"rates by what a delivery is counted by, each over every consumer together; a delivery goes when all that apply let it" live:"true"`
+	Host           string   `yaml:"host" doc:"the production service's URL" default:"https://api.push.apple.com" required:"true" want:"https://api.push.apple.com, or https://api.sandbox.push.apple.com for development builds"`
+	SandboxHost    string   `yaml:"sandbox_host" doc:"the service's URL for devices of environment sandbox; Apple's when empty, or host where that is not Apple's"`
 	APNsCredential `yaml:",inline"`
 	Topic          string    `yaml:"topic" doc:"the app's bundle id" required:"true" want:"the app's bundle id, as com.acme.app"`
 	Apps           []APNsApp `yaml:"apps" doc:"further apps; a device whose app is none of them, nor topic, is refused. When empty, a device's app is its topic"`
@@ -191,32 +193,35 @@ func (c APNsCredential) IsZero() bool {
 // FCM is Firebase Cloud Messaging, HTTP v1.
 type FCM struct {
 	Limits      `yaml:",inline"`
-	Project     string   `yaml:"project" doc:"the Firebase project" required:"true" pattern:"^[A-Za-z0-9.:-]+$" want:"the Firebase project's id, as acme-1a2b3"`
-	Credentials Secret   `yaml:"credentials" doc:"the JSON of a service account, or of workload identity federation; when empty, what GOOGLE_APPLICATION_CREDENTIALS names, or the machine's own"`
-	DryRun      bool     `yaml:"dry_run" doc:"have FCM check every message and deliver none"`
-	Endpoint    string   `yaml:"endpoint" doc:"a local stand-in's URL, for which no credentials are needed"`
-	Timeout     Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
+	Rates       TenantRates `yaml:"rates" doc:"rates by what a delivery is counted by, each over every consumer together; a delivery goes when all that apply let it" live:"true"`
+	Project     string      `yaml:"project" doc:"the Firebase project" required:"true" pattern:"^[A-Za-z0-9.:-]+$" want:"the Firebase project's id, as acme-1a2b3"`
+	Credentials Secret      `yaml:"credentials" doc:"the JSON of a service account, or of workload identity federation; when empty, what GOOGLE_APPLICATION_CREDENTIALS names, or the machine's own"`
+	DryRun      bool        `yaml:"dry_run" doc:"have FCM check every message and deliver none"`
+	Endpoint    string      `yaml:"endpoint" doc:"a local stand-in's URL, for which no credentials are needed"`
+	Timeout     Duration    `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
 }
 
 // WebPush is push to browsers with VAPID.
 type WebPush struct {
 	Limits        `yaml:",inline"`
-	Subject       string   `yaml:"subject" doc:"who the push services may write to: mailto: or https:" required:"true" pattern:"^(mailto:.+@.+|https://.+)$" want:"mailto: and an address, or an https:// URL"`
-	PrivateKey    Secret   `yaml:"private_key" doc:"the VAPID key: PEM, or base64url of its 32 bytes" required:"true" want:"the VAPID private key, as file:vapid.pem"`
-	Timeout       Duration `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
-	AllowNetworks []string `yaml:"allow_networks" doc:"CIDRs beyond the public internet"`
-	CAFile        string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
+	Rates         HostRates `yaml:"rates" doc:"rates by what a delivery is counted by, each over every consumer together; a delivery goes when all that apply let it" live:"true"`
+	Subject       string    `yaml:"subject" doc:"who the push services may write to: mailto: or https:" required:"true" pattern:"^(mailto:.+@.+|https://.+)$" want:"mailto: and an address, or an https:// URL"`
+	PrivateKey    Secret    `yaml:"private_key" doc:"the VAPID key: PEM, or base64url of its 32 bytes" required:"true" want:"the VAPID private key, as file:vapid.pem"`
+	Timeout       Duration  `yaml:"timeout" doc:"the longest one push may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
+	AllowNetworks []string  `yaml:"allow_networks" doc:"CIDRs beyond the public internet"`
+	CAFile        string    `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
 }
 
 // Webhook is signed HTTP POSTs.
 type Webhook struct {
 	Limits        `yaml:",inline"`
-	Timeout       Duration `yaml:"timeout" doc:"the longest one request may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
-	AllowNetworks []string `yaml:"allow_networks" doc:"CIDRs beyond the public internet"`
-	MaxResponse   Size     `yaml:"max_response" doc:"how much of an answer is read" default:"64KiB" min:"1KiB" max:"16MiB"`
-	ClientCert    string   `yaml:"client_cert" doc:"PEM file of a client certificate" path:"file"`
-	ClientKey     string   `yaml:"client_key" doc:"PEM file of its key" path:"file"`
-	CAFile        string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
+	Rates         HostRates `yaml:"rates" doc:"rates by what a delivery is counted by, each over every consumer together; a delivery goes when all that apply let it" live:"true"`
+	Timeout       Duration  `yaml:"timeout" doc:"the longest one request may take; by default no more than two thirds of queue.visibility" default:"15s" min:"100ms" max:"10m"`
+	AllowNetworks []string  `yaml:"allow_networks" doc:"CIDRs beyond the public internet"`
+	MaxResponse   Size      `yaml:"max_response" doc:"how much of an answer is read" default:"64KiB" min:"1KiB" max:"16MiB"`
+	ClientCert    string    `yaml:"client_cert" doc:"PEM file of a client certificate" path:"file"`
+	ClientKey     string    `yaml:"client_key" doc:"PEM file of its key" path:"file"`
+	CAFile        string    `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
 
 	Destinations []Destination `yaml:"destinations" doc:"what is different for some hosts; the first that matches counts"`
 }
@@ -281,6 +286,7 @@ func (c *Channels) check(r *rules) {
 				fmt.Sprintf("leaves nothing of channels.%s.concurrency, which is %d, for what is not critical: keep fewer, or raise concurrency", channel, limits.Concurrency))
 		}
 	}
+	c.checkRates(r)
 	if c.Email != nil {
 		c.Email.check(r)
 	}

@@ -66,6 +66,8 @@ func (l *loader) decode(key string, n *yaml.Node, v reflect.Value, f field) {
 		l.decodeSection(key, n, v)
 	case shapeList:
 		l.decodeList(key, n, v, f)
+	case shapeTable:
+		l.decodeTable(key, n, v)
 	default:
 		l.decodeText(key, n, v, f)
 	}

@@ -88,6 +88,7 @@ const (
 	shapeText    shape = iota // one scalar
 	shapeSection              // a mapping of known keys
 	shapeList
+	shapeTable // a mapping of names to rates
 )
 
 // shapeOf tells how type t is written. A pointer to a section is a section
@@ -96,6 +97,8 @@ func shapeOf(t reflect.Type) shape {
 	switch {
 	case t == reflect.TypeFor[Secret](), t == reflect.TypeFor[URL](), t == reflect.TypeFor[Rate](), t == reflect.TypeFor[Bound]():
 		return shapeText
+	case t == reflect.TypeFor[RateTable]():
+		return shapeTable
 	case t.Kind() == reflect.Slice:
 		return shapeList
 	case t.Kind() == reflect.Struct, t.Kind() == reflect.Pointer:

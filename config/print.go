@@ -44,6 +44,8 @@ func valueNode(v reflect.Value) *yaml.Node {
 		return sectionNode(v)
 	case shapeList:
 		return listNode(v)
+	case shapeTable:
+		return tableNode(v.Interface().(RateTable))
 	}
 	return textNode(v)
 }

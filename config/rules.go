@@ -73,6 +73,7 @@ func (r *rules) value(path string, v reflect.Value, f field) {
 	switch shapeOf(v.Type()) {
 	case shapeSection:
 		r.present(path, v, f)
+	case shapeTable: // checkRates
 	case shapeList:
 		if f.required && v.Len() == 0 {
 			r.fault(path, "", "is missing: want "+f.want)

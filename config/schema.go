@@ -51,6 +51,7 @@ type schema struct {
 	AnyOf                []*schema      `json:"anyOf,omitempty"`
 	Properties           properties     `json:"properties,omitempty"`
 	Required             []string       `json:"required,omitempty"`
+	PatternProperties    properties     `json:"patternProperties,omitempty"`
 	AdditionalProperties *bool          `json:"additionalProperties,omitzero"`
 	Default              jsontext.Value `json:"default,omitzero"`
 	Defs                 properties     `json:"$defs,omitempty"`
@@ -118,6 +119,8 @@ func valueSchema(t reflect.Type, f field) (*schema, error) {
 		return sectionSchema(sectionType(t))
 	case shapeList:
 		return listSchema(t, f)
+	case shapeTable:
+		return tableSchema(), nil
 	}
 	return textSchema(t, f), nil
 }

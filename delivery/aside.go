@@ -20,10 +20,15 @@ import (
 type aside struct {
 	weights  weigh                  // of the turns
 	places   *throttle.Destinations // nil: the channel has one destination
-	lines    map[*throttle.Destination]*asideLine
-	ring     []*asideLine // those with something in it, in no order
-	turn     int          // of ring: the line that is looked at next
-	waiting  int          // in all lines
+	quotas   *throttle.Quotas       // nil: the channel has no rates by name
+	paced    func() bool            // the channel has a rate of its own; nil: it has none
+	lines    map[way]*asideLine
+	split    int           // lines that share their destination's places with others
+	ahead    int           // have permits, and are not begun
+	hurry    chan struct{} // a line was opened that the clock moves
+	ring     []*asideLine  // those with something in it, in no order
+	turn     int           // of ring: the line that is looked at next
+	waiting  int           // in all lines
 	most     int
 	reserved int     // have a place, and are not begun
 	putOff   []*task // on their way back to the queue
@@ -48,7 +53,8 @@ const (
 // asideLine is what waits for one destination, by lane and turn: the lanes and
 // the tenants that share a host share its places as they do the channel's slots.
 type asideLine struct {
-	at     *throttle.Destination
+	way
+	rated  bool // what it lacked last was a permit
 	lanes  [3]asideLane
 	credit credits
 	n      int
@@ -75,51 +81,70 @@ const (
 // admit finds a place for a task that is first in its lane and turn. free is
 // how many slots are free.
 func (a *aside) admit(t *task, free int) may {
-	if t.dest == "" || t.placed {
+	if t.placed || !a.pin(t) {
 		return goes
 	}
-	if t.at == nil {
-		t.at = a.places.Pin(t.dest)
-	}
-	line := a.lines[t.at]
+	line := a.lines[t.way]
 	entry := throttle.Full // those who came before it wait
 	if line == nil {
-		entry = a.places.Enter(t.at, free)
+		entry = a.enter(t.way, free)
 	}
+	t.rated = entry == throttle.Rated || line != nil && line.rated
 	switch {
 	case entry == throttle.Entered:
-		t.placed = true
-		a.reserved++
+		a.place(t)
 		return goes
 	case entry != throttle.Down && a.join(t, line):
 		return wentAway
-	case a.places.WorthWaiting(t.at, free), len(a.putOff) >= putOffMost:
+	case len(a.putOff) >= putOffMost, !t.rated && t.at != nil && a.places.WorthWaiting(t.at, max(free, 1)):
 		return stays
 	}
 	a.sendAway(t)
 	return wentAway
 }
 
-// join puts a task into its destination's line, when there is room.
+// join puts a task into the line of its way, when there is room. Of those that
+// wait for a rate whatever can wait longest gives way when the line is full.
 func (a *aside) join(t *task, line *asideLine) bool {
-	if a.waiting >= a.most {
+	n := 0
+	if line != nil {
+		n = line.n
+	}
+	room := a.joinRoom(t.way, n)
+	if room == 0 || n >= room && !t.needs.Any() {
 		return false
 	}
-	switch {
-	case a.places.LineRoom(t.at) == 0:
-		return false
-	case line == nil:
-		line = a.open(t.at)
-	case line.n >= a.room(line):
-		return false
+	if line == nil {
+		line = a.open(t.way)
+		line.rated = t.rated
 	}
-	line.push(t)
-	a.waiting++
+	a.push(line, t)
+	a.trim(line, room)
 	return true
 }
 
-func (a *aside) room(line *asideLine) int {
-	return min(a.most/lineParts, a.places.LineRoom(line.at))
+// joinRoom is how long a line of n may become by one that joins it. Others'
+// floods do not keep out the first few that wait for a rate.
+func (a *aside) joinRoom(to way, n int) int {
+	room := a.room(to)
+	switch {
+	case a.waiting < a.most:
+		return room
+	case !to.needs.Any():
+		return 0
+	case a.waiting < 2*a.most:
+		return min(room, max(n, fewWaiting))
+	}
+	return min(room, n)
+}
+
+// room is how long a line may be.
+func (a *aside) room(to way) int {
+	room := min(a.most/lineParts, to.needs.Room())
+	if to.at != nil {
+		room = min(room, a.places.LineRoom(to.at))
+	}
+	return room
 }
 
 // sendAway puts a task off.
@@ -129,20 +154,23 @@ func (a *aside) sendAway(t *task) { a.putOff = append(a.putOff, t) }
 // returns what got one. The line of a destination that is down is put off.
 func (a *aside) resume(line *asideLine, free int) (out []*task) {
 	for line.n > 0 {
-		switch a.places.Enter(line.at, max(free, 1)) {
+		switch a.enter(line.way, free) {
 		case throttle.Full:
+			line.rated = false
+			return out
+		case throttle.Rated:
+			line.rated = true
 			return out
 		case throttle.Paused:
-			a.trim(line, a.room(line))
+			a.trim(line, a.room(line.way))
 			return out
 		case throttle.Down:
 			a.trim(line, 0)
 			return out
 		}
 		t := line.pop()
-		a.waiting--
-		t.placed = true
-		a.reserved++
+		a.gone(line, 1)
+		a.place(t)
 		free--
 		out = append(out, t)
 	}
@@ -154,8 +182,10 @@ func (a *aside) resume(line *asideLine, free int) (out []*task) {
 // first.
 func (a *aside) trim(line *asideLine, room int) {
 	for line.n > room {
-		a.sendAway(line.popLast())
-		a.waiting--
+		t := line.popLast()
+		t.rated = line.rated
+		a.sendAway(t)
+		a.gone(line, 1)
 	}
 	if line.n == 0 {
 		a.close(line)
@@ -165,10 +195,11 @@ func (a *aside) trim(line *asideLine, room int) {
 // leave gives a task's place back, with what came of it, and returns what may
 // go on now.
 func (a *aside) leave(t *task, free int) []*task {
-	line := a.lines[t.at]
-	a.places.Leave(t.at, t.took, t.came)
-	a.places.Unpin(t.at)
-	t.at, t.placed = nil, false
+	line := a.nextOf(t.way)
+	if t.at != nil {
+		a.places.Leave(t.at, t.took, t.came)
+	}
+	a.unpin(t)
 	if line != nil {
 		if out := a.resume(line, free); len(out) > 0 {
 			return out
@@ -195,7 +226,7 @@ func (a *aside) resumeOthers(most, free int) (out []*task) {
 // on: a destination that has slowed down keeps less at hand.
 func (a *aside) tend(free int) []*task {
 	for i := len(a.ring) - 1; i >= 0; i-- {
-		a.trim(a.ring[i], a.room(a.ring[i]))
+		a.trim(a.ring[i], a.room(a.ring[i].way))
 	}
 	return a.resumeOthers(len(a.ring), free)
 }
@@ -203,7 +234,7 @@ func (a *aside) tend(free int) []*task {
 // hasten returns what may go on because time has passed.
 func (a *aside) hasten(free int) (out []*task) {
 	for i := len(a.ring) - 1; i >= 0; i-- {
-		if a.ring[i].at.Restless() {
+		if a.ring[i].restless() {
 			out = append(out, a.resume(a.ring[i], free-len(out))...)
 		}
 	}
@@ -213,7 +244,7 @@ func (a *aside) hasten(free int) (out []*task) {
 // restless reports whether the clock moves any line.
 func (a *aside) restless() bool {
 	for _, line := range a.ring {
-		if line.at.Restless() {
+		if line.restless() {
 			return true
 		}
 	}
@@ -223,23 +254,21 @@ func (a *aside) restless() bool {
 // recheck notes that the destination of a task that got a place is to be left
 // alone since.
 func (a *aside) recheck(t *task) {
+	if t.at == nil {
+		return
+	}
 	if wait, barred := a.places.Barred(t.at); barred {
 		code, words := a.places.Why(t.at)
-		t.barred = putOff{wait, code, words}
+		t.barred = putOff{wait, code, words, "host"}
 	}
 }
 
 // abandon lets go of a task that will not be sent from here.
 func (a *aside) abandon(t *task) {
-	if t.at == nil {
-		return
-	}
 	if t.placed {
-		a.places.Withdraw(t.at)
-		a.reserved--
+		a.withdraw(t)
 	}
-	a.places.Unpin(t.at)
-	t.at, t.placed = nil, false
+	a.unpin(t)
 }
 
 // remove takes what is as asked for out of the lines, and appends it to out.
@@ -255,7 +284,7 @@ func (a *aside) remove(which func(*task) bool, out []*task) []*task {
 			}
 		}
 		line.n -= len(out) - before
-		a.waiting -= len(out) - before
+		a.gone(line, len(out)-before)
 		if line.n == 0 {
 			a.close(line)
 		}
@@ -272,17 +301,23 @@ func (a *aside) clear() (rest []*task) {
 	return rest
 }
 
-// open makes a line for a destination.
-func (a *aside) open(at *throttle.Destination) *asideLine {
+// open makes a line for what goes one way.
+func (a *aside) open(to way) *asideLine {
 	var line *asideLine
 	if n := len(a.spare); n > 0 {
 		line, a.spare = a.spare[n-1], a.spare[:n-1]
 	} else {
 		line = &asideLine{}
 	}
-	line.at, line.credit, line.ring, line.weights = at, laneWeights, len(a.ring), a.weights
-	a.lines[at] = line
+	line.way, line.credit, line.ring, line.weights = to, laneWeights, len(a.ring), a.weights
+	a.lines[to] = line
 	a.ring = append(a.ring, line)
+	if to.divides() {
+		a.split++
+	}
+	if to.needs.Any() {
+		a.wakeTending()
+	}
 	return line
 }
 
@@ -293,8 +328,11 @@ func (a *aside) close(line *asideLine) {
 	a.ring[line.ring].ring = line.ring
 	a.ring[last] = nil
 	a.ring = a.ring[:last]
-	delete(a.lines, line.at)
-	line.at = nil
+	delete(a.lines, line.way)
+	if line.divides() {
+		a.split--
+	}
+	line.way, line.rated = way{}, false
 	if len(a.spare) < neighbours {
 		a.spare = append(a.spare, line)
 	}
@@ -346,6 +384,7 @@ func (l *asideLine) popLast() *task {
 
 // divide has the lanes know the destinations of a channel that has many.
 func (s *sender) divide() {
+	s.lanes.aside.quotas, s.lanes.aside.paced = s.Quotas, func() bool { return s.Pace.Limited() }
 	many, ok := s.Adapter.(channels.Divided)
 	if !ok {
 		return
@@ -373,11 +412,11 @@ func (s *sender) tasksOf(leases []*queue.Lease) []*task {
 	tasks := make([]*task, len(leases))
 	for i, l := range leases {
 		tasks[i] = &task{lease: l, turn: l.Turn()}
-		if s.destinations == nil {
+		if s.destinations == nil && !s.Quotas.Any() {
 			continue
 		}
 		if d, err := readDelivery(l.Payload); err == nil {
-			tasks[i].delivery, tasks[i].dest = &d, s.destination(&d)
+			tasks[i].delivery, tasks[i].dest, tasks[i].names = &d, s.destination(&d), s.names(&d)
 		}
 	}
 	return tasks
@@ -387,7 +426,7 @@ func (s *sender) tasksOf(leases []*queue.Lease) []*task {
 // close.
 func (s *sender) tendLoop(ctx context.Context) {
 	var tended time.Time
-	for every := tendEvery; sleep(ctx, every); {
+	for every := tendEvery; s.lanes.aside.await(ctx, every); {
 		if now := time.Now(); now.Sub(tended) >= tendEvery {
 			tended = now
 			if !s.lanes.tend() {
@@ -418,11 +457,11 @@ func (s *sender) putOffLoop() {
 // putOff says what is to be committed for a delivery whose destination has no
 // place for it now. It costs no attempt.
 func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
-	s.p.metrics.throttled.WithLabelValues("host", "defer").Inc()
+	s.p.metrics.throttled.WithLabelValues(o.scope, "defer").Inc()
 	d, now := t.known(), s.p.Now()
 	settled := s.beforeSend(t.lease, d, now)
 	if settled == nil {
-		next := decide(attemptOf{delivery: d, result: o.result(), retry: s.Retry, now: now, jitter: s.p.Jitter})
+		next := decide(attemptOf{delivery: d, result: o.result(), retry: s.Retry, now: now, jitter: o.jitter(s.p.Jitter)})
 		settled = &queue.Settlement{Kind: next.kind, Lease: t.lease, Delivery: d, Entry: next.entry, Due: next.due, Reason: next.reason}
 	}
 	return t.planned(settled)

@@ -141,7 +141,7 @@ func (l *lanes) grant(name string, probe bool) {
 func (l *lanes) hasten() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.aside.places == nil {
+	if l.closed {
 		return false
 	}
 	l.goOn(l.aside.hasten(l.free(ordinaryLane)))

@@ -76,6 +76,9 @@ type Channel struct {
 	// Board is where this consumer and the others of the channel tell each
 	// other what its provider asked for; nil: each goes by what it was told.
 	Board *throttle.Board
+	// Quotas are the channel's rates by domain, host, tenant and account; nil:
+	// there are none.
+	Quotas *throttle.Quotas
 }
 
 // Options are what a Pipeline is made of. Every field is needed but where it

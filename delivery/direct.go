@@ -78,7 +78,7 @@ func (p *Pipeline) offerings(drafts []*draft) (out []*offering, written []*draft
 			out = append(out, &offering{to: s})
 		}
 		d.out[0].Delivery.Alone = true
-		out[i].tasks = append(out[i].tasks, &task{lease: d.lease, direct: &handed{d, now}, dest: s.destination(&d.out[0].Delivery)})
+		out[i].tasks = append(out[i].tasks, &task{lease: d.lease, direct: &handed{d, now}, dest: s.destination(&d.out[0].Delivery), names: s.names(&d.out[0].Delivery)})
 	}
 	return out, written
 }

@@ -43,12 +43,15 @@ type task struct {
 	// delivery is the lease's, where its destination had to be known before its
 	// turn came; nil: it is decoded then.
 	delivery *notice.Delivery
-	dest     string                // empty: the channel has one destination, or it cannot be sent
-	at       *throttle.Destination // pinned; nil: not asked for a place yet
-	placed   bool                  // it has a place there
-	took     time.Duration         // how long the provider took to answer
-	came     throttle.Contact      // what that said of the destination
-	barred   putOff                // its destination is to be left alone, which was heard after it got its place
+	dest     string           // empty: the channel has one destination, or it cannot be sent
+	names    throttle.Names   // that it is counted by
+	way                       // pinned; zero: not asked for a place yet
+	placed   bool             // it has a place there, and the permits that it needs
+	permit   time.Time        // when it got those; zero: it needs none
+	rated    bool             // what it lacked last was a permit
+	took     time.Duration    // how long the provider took to answer
+	came     throttle.Contact // what that said of the destination
+	barred   putOff           // its destination is to be left alone, which was heard after it got its place
 }
 
 // lanes holds what was leased and is not worked yet, by lane and by turn, and
@@ -108,6 +111,7 @@ func newLanes(room, slots, reserved int) *lanes {
 	for i := range l.lanes {
 		l.lanes[i].freed = make(chan struct{})
 	}
+	l.aside = aside{most: room, lines: map[way]*asideLine{}, hurry: make(chan struct{}, 1)}
 	l.filled.L, l.drained.L, l.refused.L = &l.mu, &l.mu, &l.mu
 	return l
 }
@@ -118,7 +122,7 @@ func (l *lanes) weighTurns(w weigh) { l.slots.weights, l.aside.weights = w, w }
 // divide bounds what each destination has in flight, with as much room as a
 // turn has for those that wait for one.
 func (l *lanes) divide(places *throttle.Destinations) {
-	l.aside = aside{weights: l.slots.weights, places: places, most: l.room, lines: map[*throttle.Destination]*asideLine{}}
+	l.aside.places = places
 }
 
 func laneIndex(lane notice.Lane) int {
@@ -215,7 +219,7 @@ func (l *lanes) offer(lane int, tasks []*task) (rest []*task, freed <-chan struc
 // was set aside for want of a place at its destination is left there: it would
 // come back by the stream only to be set aside again.
 func (l *lanes) stale(before time.Time) []*task {
-	return l.remove(func(t *task) bool { return t.direct != nil && t.at == nil && t.direct.at.Before(before) })
+	return l.remove(func(t *task) bool { return t.direct != nil && t.way == (way{}) && t.direct.at.Before(before) })
 }
 
 // remove takes back what is not begun and is as asked for.
@@ -308,7 +312,7 @@ func (l *lanes) nextTurn(lane int) int {
 func (l *lanes) firstMayGo(lane, turn int) bool {
 	at := &l.lanes[lane].turns[turn]
 	for len(at.resumed) == 0 && len(at.waiting) > 0 {
-		switch l.aside.admit(at.waiting[0], max(l.free(lane), 1)) {
+		switch l.aside.admit(at.waiting[0], l.free(lane)) {
 		case goes:
 			return true
 		case stays:
@@ -358,28 +362,30 @@ func (l *lanes) othersWait(lane, turn int) bool {
 func (l *lanes) take() *task {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || !l.ready() {
-		return nil
+	if l.aside.ahead > 0 {
+		l.goOn(l.aside.resumeOthers(neighbours, l.free(ordinaryLane)))
 	}
-	lane, turn := l.turn()
-	in := &l.lanes[lane]
-	in.served.serve(turn, l.slots.weights)
-	next, resumed := in.turns[turn].pop()
-	l.slots.begin(lane, turn)
-	if next.placed {
-		l.aside.reserved--
-		l.aside.recheck(next)
+	for !l.closed && l.ready() {
+		lane, turn := l.turn()
+		in := &l.lanes[lane]
+		in.served.serve(turn, l.slots.weights)
+		next, resumed := in.turns[turn].pop()
+		if !resumed {
+			l.leave(next)
+		}
+		if !l.aside.begin(next) {
+			continue
+		}
+		l.slots.begin(lane, turn)
+		return next
 	}
-	if !resumed {
-		l.leave(next)
-	}
-	return next
+	return nil
 }
 
 // answered says what came of a task whose destination was asked for a place,
 // which somebody else may have now.
 func (l *lanes) answered(t *task) {
-	if t.at == nil {
+	if t.way == (way{}) {
 		return
 	}
 	l.mu.Lock()
@@ -424,8 +430,7 @@ func (l *lanes) awaitPutOff() (tasks []*task, waits []putOff) {
 	}
 	tasks, l.aside.putOff = l.aside.putOff, nil
 	for _, t := range tasks {
-		code, words := l.aside.places.Why(t.at)
-		waits = append(waits, putOff{l.aside.places.PutOff(t.at), code, words})
+		waits = append(waits, l.aside.waitOf(t))
 		l.aside.abandon(t)
 	}
 	l.filled.Signal() // there is room for more
@@ -436,6 +441,7 @@ func (l *lanes) awaitPutOff() (tasks []*task, waits []putOff) {
 type putOff struct {
 	wait        time.Duration
 	code, words string
+	scope       string // what held it back, for metrics
 }
 
 // done says that a task that was taken is worked.

@@ -36,14 +36,13 @@ func (at *Destination) note(took time.Duration, came Contact, now time.Time) {
 	at.answers.note(took, now)
 }
 
-// inPace reports whether the learned rate leaves room for one more now, and
-// takes it.
+// inPace reports whether the learned rate leaves room for one more now.
 func (at *Destination) inPace(now time.Time) bool {
 	if !at.paused.IsZero() { // and it is over
 		at.paused, at.because = time.Time{}, ""
 		at.learned.resume(now)
 	}
-	return at.learned.may(now)
+	return at.learned.ready(now)
 }
 
 // Among says how many consumers send to the same destinations: each has learned

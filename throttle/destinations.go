@@ -92,12 +92,19 @@ const (
 	Down                 // it is left alone, since it did not answer
 	Paused               // it is left alone, since it asked for that
 	Entered              // it has a place, and Leave or Withdraw is owed
+	Rated                // a configured rate has no permit now: one comes with time
 )
 
 // Enter takes a place at a destination, when it may have another one. free is
 // how many slots of the channel are free, at least 1: the one that would be
 // taken.
 func (d *Destinations) Enter(at *Destination, free int) Entry {
+	return d.EnterWith(at, free, Needs{})
+}
+
+// EnterWith is Enter, which takes a permit of all that is needed too; without
+// a place it takes none, and without permits no place.
+func (d *Destinations) EnterWith(at *Destination, free int, needs Needs) Entry {
 	now := d.rules.Now()
 	switch {
 	case now.Before(at.paused):
@@ -106,7 +113,10 @@ func (d *Destinations) Enter(at *Destination, free int) Entry {
 		return Down
 	case at.used >= d.allowed(at, free, now), !d.hasProbe(at), !at.inPace(now):
 		return Full
+	case needs.Any() && !needs.Take():
+		return Rated
 	}
+	at.learned.take(now)
 	at.learned.called(now)
 	at.enter()
 	if at.used == 0 {

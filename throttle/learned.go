@@ -197,17 +197,25 @@ func (l *learned) setRate(now time.Time, perSecond float64) {
 	l.pace.SetBurstAt(now, burst)
 }
 
-// may reports whether one more may be called now, and takes the permit.
-func (l *learned) may(now time.Time) bool {
+// ready reports whether one more may be called now; take is what takes its
+// permit.
+func (l *learned) ready(now time.Time) bool {
 	if l.pace == nil {
 		return true
 	}
 	l.grow(now)
-	if l.pace == nil || l.pace.AllowN(now, 1) {
+	if l.pace == nil || l.pace.TokensAt(now) >= 1 {
 		return true
 	}
 	l.limited = now
 	return false
+}
+
+// take takes the permit that ready has found.
+func (l *learned) take(now time.Time) {
+	if l.pace != nil {
+		l.pace.AllowN(now, 1)
+	}
 }
 
 // grow raises the rate: fast while there is no ceiling, and beyond it rarely

@@ -11,6 +11,15 @@ import (
 // limiter is a receiver that answers 429 above its rate.
 type limiter interface{ take(now time.Time) bool }
 
+// may takes a permit, if there is one.
+func (l *learned) may(now time.Time) bool {
+	if !l.ready(now) {
+		return false
+	}
+	l.take(now)
+	return true
+}
+
 // window counts by the second, as most receivers do.
 type window struct {
 	limit, used int

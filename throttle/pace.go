@@ -27,6 +27,7 @@ type Pace struct {
 	grants  []*grant
 	changed chan struct{} // closed when there are other grants, or another rate
 	demand  demand
+	others  float64 // the others' part of the rate, as far as is known
 }
 
 // NewPace makes the pace of a rate that nobody shares. The zero Rate is no
@@ -57,6 +58,9 @@ func (p *Pace) Rate() config.Rate {
 	defer p.mu.Unlock()
 	return p.rate
 }
+
+// Limited reports whether there is a rate.
+func (p *Pace) Limited() bool { return p.limited.Load() }
 
 // Replace changes the rate, for whoever waits too. A rate of its own changes at
 // once; a shared one with the next frame, and while consumers have different

@@ -190,6 +190,7 @@ func (s *share) ask(ctx context.Context) (at time.Time, got bool) {
 	s.failures = 0
 	s.fail(nil)
 	s.clock.observe(a.now, s.asked, time.Now())
+	s.pace.gave(a.permits, want, f.size)
 	if a.permits == 0 {
 		s.pace.unmet()
 	} else {

@@ -164,6 +164,7 @@ func (c *consumer) renew(cfg *config.Config) error {
 	for _, ch := range c.channels {
 		if limits, on := cfg.Channels.LimitsOf(string(ch.Adapter.Channel())); on {
 			ch.Pace.Replace(limits.Rate)
+			ch.Quotas.Replace(cfg.Channels.RatesOf(string(ch.Adapter.Channel())))
 		}
 	}
 	return nil

@@ -1,0 +1,136 @@
+package delivery_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/delivery"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/throttle"
+)
+
+// perSecond is a table of one rate a second.
+func perSecond(name string, n int) config.RateTable {
+	return config.RateTable{{Name: name, Rate: config.Rate{Count: n, Per: time.Second}}}
+}
+
+// startRated runs a consumer whose channels have rates by name.
+func (w *world) startRated(name string, rates config.KeyedRates, change ...func(*delivery.Options)) *running {
+	shared := throttle.NewRates(w.rdb, "t", name)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { shared.Run(ctx) })
+	w.t.Cleanup(func() { cancel(); done.Wait() })
+	return w.start(name, append([]func(*delivery.Options){func(o *delivery.Options) {
+		for i := range o.Channels {
+			c := o.Channels[i].Adapter.Channel()
+			o.Channels[i].Quotas = throttle.NewQuotas(shared, c, rates)
+			if c == notice.ChannelWebhook {
+				o.Channels[i].Adapter = hosts{w.webhook}
+			}
+		}
+	}}, change...)...)
+}
+
+// arrivals notes when an adapter got something, by what of.
+type arrivals struct {
+	mu sync.Mutex
+	at map[string][]time.Time
+}
+
+func (a *arrivals) note(of func(channels.Message) string) func(context.Context, channels.Message) channels.Result {
+	a.at = map[string][]time.Time{}
+	return func(_ context.Context, m channels.Message) channels.Result {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.at[of(m)] = append(a.at[of(m)], time.Now())
+		return channels.Result{Verdict: channels.Sent, Code: "250"}
+	}
+}
+
+func (a *arrivals) of(name string) []time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.at[name])
+}
+
+// busiest is the most of them in any second.
+func busiest(at []time.Time) (most int) {
+	first := 0
+	for i := range at {
+		for at[i].Sub(at[first]) >= time.Second {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}
+
+func domainOf(m channels.Message) string {
+	return strings.ToLower(m.Address.To[strings.LastIndexByte(m.Address.To, '@')+1:])
+}
+
+// mail is a notification to one address.
+func mail(address string) notice.Notification {
+	n := to("")
+	n.Template, n.Channels = "mail", []notice.Medium{notice.MediumEmail}
+	n.To = notice.Recipient{Email: address}
+	return n
+}
+
+// admitMails admits mails of one tenant to addresses of a domain.
+func (w *world) admitMails(tenant, domain string, n int) (ids []string) {
+	w.t.Helper()
+	as := make([]queue.Admission, n)
+	for i := range as {
+		as[i] = queue.Admission{Tenant: tenant, Notification: mail(fmt.Sprintf("a%d@%s", i, domain))}
+	}
+	for _, got := range w.queue.AdmitAll(w.t.Context(), as) {
+		if got.Err != nil {
+			w.t.Fatal(got.Err)
+		}
+		ids = append(ids, got.ID)
+	}
+	return ids
+}
+
+func TestADomainsRateHoldsForAllConsumersAndForNoOtherDomain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{slots: 8})
+	var got arrivals
+	w.email.script(got.note(domainOf))
+	rates := config.KeyedRates{Domains: perSecond("slow.example", 20)}
+	began := time.Now()
+	running := []*running{w.startRated("c1", rates), w.startRated("c2", rates)}
+	slow := w.admitMails("acme", "SLOW.example", 150)
+	for _, id := range w.admitMails("acme", "quick.example", 200) {
+		w.ended(id)
+	}
+	if took, n := time.Since(began), len(got.of("slow.example")); n > 1+int(21*took.Seconds()+1) {
+		t.Errorf("after %v, when the other domain had all of its mails, it had %d", took, n)
+	}
+	w.await("everything to the domain with a rate", func() bool { return len(got.of("slow.example")) == len(slow) })
+	at := got.of("slow.example")
+	if most := busiest(at); most > 22 {
+		t.Errorf("one second saw %d of 20/s", most)
+	}
+	if took := at[len(at)-1].Sub(at[0]); took > 9*time.Second {
+		t.Errorf("150 took %v at 20/s", took)
+	}
+	parked := 0.0
+	for _, r := range running {
+		parked += r.metric("carillon_throttled_total", "scope", "domain", "action", "defer")
+	}
+	if parked > 2*float64(len(slow)) {
+		t.Errorf("%v put-offs of %d mails", parked, len(slow))
+	}
+	t.Logf("%d in %v, %d in the busiest second, %v put-offs", len(at), at[len(at)-1].Sub(at[0]), busiest(at), parked)
+}
