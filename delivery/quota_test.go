@@ -134,3 +134,36 @@ func TestADomainsRateHoldsForAllConsumersAndForNoOtherDomain(t *testing.T) {
 	}
 	t.Logf("%d in %v, %d in the busiest second, %v put-offs", len(at), at[len(at)-1].Sub(at[0]), busiest(at), parked)
 }
+
+func TestWhatARatePutsOffSaysWhichAndWhatIsCriticalOvertakesIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{slots: 8})
+	var got arrivals
+	w.email.script(got.note(domainOf))
+	r := w.startRated("c1", config.KeyedRates{Domains: perSecond("*.example", 5), Tenants: perSecond("acme", 50)})
+	ids := w.admitMails("acme", "slow.example", 100)
+	var put queue.DeliveryRecord
+	w.await("one that was put off", func() bool {
+		for _, id := range ids {
+			for _, d := range w.record(id).Deliveries {
+				if put = d; d.Status == notice.StatusDeferred {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	last := put.Timeline[len(put.Timeline)-1]
+	if want := "rate email domain slow.example 5/s (by *.example)"; last.Code != "rate" || !strings.Contains(last.Detail, want) || !last.Until.After(last.At) {
+		t.Errorf("its timeline ends with %+v, want rate, %q and until when", last, want)
+	}
+	if r.metric("carillon_throttled_total", "scope", "domain", "action", "defer") == 0 {
+		t.Error("nothing was counted")
+	}
+	n := mail("urgent@slow.example")
+	n.Priority = notice.LaneCritical
+	w.ended(w.admit(n))
+	if sent := len(got.of("slow.example")); sent > 60 {
+		t.Errorf("the critical one went after %d of the 100 before it", sent)
+	}
+}
