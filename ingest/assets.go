@@ -26,7 +26,7 @@ func (s *API) getAsset(w http.ResponseWriter, r *http.Request) {
 		s.outage.Do(func() {
 			s.Logger.Error("an asset could not be read", "request", w.Header().Get(requestIDHeader), "error", err)
 		})
-		writeProblem(w, kindUnavailable.problem("the catalogue's store does not answer"))
+		writeProblem(w, kindUnavailable.problem("the catalogue's store does not answer: try again").after(unavailableRetry))
 	case !ok:
 		writeProblem(w, kindNotFound.problem("there is no asset of this name: the catalogue has none, or no longer has it"))
 	default:

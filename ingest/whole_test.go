@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -28,6 +29,7 @@ import (
 	"github.com/carillonhq/carillon/notice/optout"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
+	"github.com/carillonhq/carillon/templates"
 )
 
 // whole is the API with every part that it may have, and with what the
@@ -45,6 +47,12 @@ type whole struct {
 
 // exampleID is the notification of the examples.
 const exampleID = "3-0jq2v8c5k1m4n7p9r6s0"
+
+// logo has the asset of the example.
+func logo(_ context.Context, name string) (templates.Asset, bool, error) {
+	a, ok := templates.NamedAsset(name, "\x89PNG\r\n\x1a\nlogo")
+	return a, ok, nil
+}
 
 // scopeKey is a key with one scope; spentKey one that may call once an hour.
 func scopeKey(scope string) string { return "whole-" + scope + "-0123456789" }
@@ -73,7 +81,7 @@ func startWhole(t testing.TB, change ...func(*whole)) *whole {
 		Ingest: config.Ingest{MaxBody: 64 << 10, MaxBatch: 5}, Auth: config.Auth{Keys: wholeKeys()},
 		Queue: w.queue, Rates: &fakeRates{clock: w.queue.clock}, DeadLetters: w.dead, Templates: loadCatalogue(t), Router: issueRouter{},
 		Profiles: w.people, Suppressions: w.people, Eraser: w.people, OptOuts: keys, Wishes: w.wishes,
-		Feedback: w.desk.desk, Providers: providers, Reports: w.desk,
+		Feedback: w.desk.desk, Providers: providers, Reports: w.desk, Assets: logo,
 		EnabledChannels: map[notice.Channel]bool{notice.ChannelEmail: true, notice.ChannelAPNs: true, notice.ChannelFCM: true, notice.ChannelWebhook: true},
 		Registry:        prometheus.NewRegistry(), Clock: clock, Logger: slog.New(slog.NewTextHandler(w.logs, nil)),
 	}
@@ -286,6 +294,8 @@ func provoke(t *testing.T, d documented, status int) reply {
 	prepare := func(*whole) {}
 	d.header = maps.Clone(d.header)
 	switch status {
+	case 206:
+		d.header["Range"] = "bytes=1-3"
 	case 304:
 		d.header["If-None-Match"] = "*"
 	case 400:
@@ -314,6 +324,8 @@ func provoke(t *testing.T, d documented, status int) reply {
 		if d.id == "createNotifications" || d.body == "" {
 			d.body = "[]"
 		}
+	case 416:
+		d.header["Range"] = "bytes=1000-"
 	case 422:
 		d.body = d.faulty()
 	case 429:
@@ -366,7 +378,7 @@ func (d documented) forbidden() documented {
 // lost is a request for something that is not there.
 func (d documented) lost() documented {
 	for _, known := range [][2]string{{exampleID + "-0", "x"}, {exampleID, "3-00000000000000000000"}, {"/u42", "/u43"}, {"a%2Fb%20c", "x"},
-		{"ada@example.com", "bob@example.com"}, {"order-shipped", "order-shiped"}, {"postmark", "pigeon"}} {
+		{"ada@example.com", "bob@example.com"}, {"order-shipped", "order-shiped"}, {"postmark", "pigeon"}, {".png", ".gif"}} {
 		d.path = strings.Replace(d.path, known[0], known[1], 1)
 	}
 	if strings.HasPrefix(d.path, "/u/") {
@@ -407,6 +419,7 @@ func (w *whole) breakAll() {
 	o.Queue, o.DeadLetters, o.Templates = struct{ ingest.Queue }{}, struct{ ingest.DeadLetters }{}, struct{ ingest.Templates }{}
 	o.Router, o.Profiles, o.Suppressions, o.Eraser = struct{ ingest.Router }{}, struct{ ingest.Profiles }{}, struct{ ingest.Suppressions }{}, struct{ ingest.Eraser }{}
 	o.OptOuts, o.Feedback = struct{ ingest.OptOuts }{}, &feedback.Desk{}
+	o.Assets = func(context.Context, string) (templates.Asset, bool, error) { panic("broken") }
 	o.Providers = map[string]provider.Provider{"postmark": struct{ provider.Provider }{}}
 }
 
@@ -414,6 +427,7 @@ func (w *whole) breakAll() {
 func (w *whole) cutOff() {
 	away := errors.New("the store is away")
 	w.queue.fail, w.dead.err = queue.ErrUnavailable, queue.ErrUnavailable
+	w.options.Assets = func(context.Context, string) (templates.Asset, bool, error) { return templates.Asset{}, false, away }
 	w.people.fail, w.desk.fail, w.wishes.fail = away, away, away
 	clear(w.people.profiles)
 	clear(w.people.entries)
