@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,7 @@ func TestAFileIsFollowedHoweverItIsReplaced(t *testing.T) {
 		name   string
 		before func(t *testing.T, dir string)
 		change func(t *testing.T, dir string)
-		want   int
+		want   int32
 	}{
 		{"nothing happens", nil, func(*testing.T, string) {}, 0},
 		{"written in place", nil, func(t *testing.T, dir string) { write(t, dir+"/c.yaml", "after, and longer") }, 1},
@@ -72,23 +73,24 @@ func TestAFileIsFollowedHoweverItIsReplaced(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
-				told, ended := 0, make(chan struct{})
+				var told atomic.Int32
+				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
-					Follow(ctx, filepath.Join(dir, "c.yaml"), func() { told++ })
+					Follow(ctx, filepath.Join(dir, "c.yaml"), func() { told.Add(1) })
 				}()
 				synctest.Wait()
 				c.change(t, dir)
 				time.Sleep(600 * time.Millisecond)
 				synctest.Wait()
-				if told != c.want {
-					t.Errorf("told %d times within 600ms, want %d", told, c.want)
+				if told.Load() != c.want {
+					t.Errorf("told %d times within 600ms, want %d", told.Load(), c.want)
 				}
 				time.Sleep(time.Minute)
 				cancel()
 				<-ended
-				if told != c.want {
-					t.Errorf("told %d times in a minute, want %d", told, c.want)
+				if told.Load() != c.want {
+					t.Errorf("told %d times in a minute, want %d", told.Load(), c.want)
 				}
 			})
 		})
@@ -102,26 +104,28 @@ func TestAFileThatIsBeingWrittenIsToldOnce(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		told, ended := 0, make(chan struct{})
+		var told atomic.Int32
+		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			Follow(ctx, path, func() { told++ })
+			Follow(ctx, path, func() { told.Add(1) })
 		}()
-		synctest.Wait()
-		for n := range 10 { // for two seconds, a part at a time
+		time.Sleep(followEvery / 2) // so that each part comes between two looks
+		for n := range 10 {         // for two seconds, a part at a time
 			if err := os.WriteFile(path, []byte(strings.Repeat("x", n+1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(followEvery)
-			if told > 0 {
+			synctest.Wait()
+			if told.Load() > 0 {
 				t.Fatalf("told after %d parts of 10", n+1)
 			}
 		}
 		time.Sleep(2 * followEvery)
 		cancel()
 		<-ended
-		if told != 1 {
-			t.Errorf("told %d times, want once", told)
+		if told.Load() != 1 {
+			t.Errorf("told %d times, want once", told.Load())
 		}
 	})
 }
