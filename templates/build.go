@@ -100,6 +100,7 @@ func (c *compiler) template(src *templateSource) *builder {
 	}
 	b.out = &Template{
 		Name: src.name, Category: b.settings.category, Lane: b.settings.lane, ExpiresIn: b.settings.expiresIn,
+		Title: b.settings.title, Description: b.settings.about, Mandatory: b.settings.mandatory, push: b.settings.push,
 		defaultLocale: c.settings.defaultLocale, readers: c.readers, groups: map[notice.Medium]map[string]*group{},
 	}
 	if err := survive(func() { b.compile(file) }); err != nil {
@@ -116,6 +117,7 @@ func (b *builder) compile(file string) {
 	for _, m := range notice.Media() {
 		b.medium(m)
 	}
+	b.checkPushDefaults()
 	b.out.channels = b.channels(file)
 	b.out.contract.check(b.faults)
 	b.out.contract.seen = nil

@@ -39,6 +39,12 @@ type Template struct {
 	Lane      notice.Lane   // of a notification that names no priority
 	ExpiresIn time.Duration // of a notification that names no expires_at; 0 is never
 	Samples   []Sample      // "default" first, then by name
+	// Title and Description say to people what it is for; empty: nothing.
+	Title       string
+	Description string
+	// Mandatory is opt_out: false: nobody can leave it, so that neither a
+	// preference nor an opt-out holds it back, and it has no unsubscribe link.
+	Mandatory bool
 	// Digest is the template by which several of its notifications are sent as
 	// one; empty: none.
 	Digest string
@@ -53,6 +59,7 @@ type Template struct {
 	groups        map[notice.Medium]map[string]*group // by locale
 	contract      contract
 	glance        *glance
+	push          *pushDefaults
 	optional      [][]string // paths of the data that may be absent
 	used          Files      // everything that the version is made of; assets as their digests
 }
@@ -110,6 +117,14 @@ func (c *Catalogue) Files() Files { return c.src.files() }
 func (c *Catalogue) Template(name string) (*Template, bool) {
 	t, ok := c.templates[name]
 	return t, ok
+}
+
+// Mandatory reports whether nobody can leave a template, as the version says
+// that a delivery was planned with; see Template. A template that there is not
+// can be left.
+func (c *Catalogue) Mandatory(template, version string) bool {
+	t, _, err := c.pinned(template, version)
+	return err == nil && t.Mandatory
 }
 
 // Names lists the templates, sorted.

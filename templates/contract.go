@@ -323,11 +323,7 @@ func escapePointer(name string) string {
 
 // belowData takes a pointer that starts with /data apart.
 func belowData(pointer string) []string {
-	tokens := strings.Split(strings.TrimPrefix(pointer, "/data"), "/")[1:]
-	for i, token := range tokens {
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
-	}
-	return tokens
+	return tokensOf(strings.TrimPrefix(pointer, "/data"))
 }
 
 // optional lists the paths whose last step may be absent. The engine calls a

@@ -38,6 +38,8 @@ func (b *builder) checkDigest(byName map[string]*builder, faults *Faults) {
 		return
 	case digest.settings.digest != nil:
 		faults.add(at, "digest: %q has a digest of its own, and a digest is collected in none: delete digest from %s/template.yaml", name, name)
+	case b.out.Mandatory && !digest.out.Mandatory:
+		faults.add(at, "digest: people can opt out of %q and not of this template: write opt_out: false in %s/template.yaml", name, name)
 	}
 	for _, m := range b.out.channels {
 		if !digest.out.Renders(m) {

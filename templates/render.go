@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -357,31 +356,6 @@ func (e *execution) json(p part) jsontext.Value {
 		return nil
 	}
 	return value
-}
-
-// pushOptions runs the part that is held to what notice.PushOptions may be. A
-// fault names the options that are wrong, and not what they hold.
-func (e *execution) pushOptions() *notice.PushOptions {
-	raw := e.json(partPushOptions)
-	if raw == nil {
-		return nil
-	}
-	options := &notice.PushOptions{}
-	var faults notice.Faults
-	if err := notice.Decode(raw, options); err == nil {
-		options.Check("", &faults)
-	} else if !errors.As(err, &faults) {
-		faults.Add("", "")
-	}
-	if len(faults) > 0 {
-		var places []string
-		for _, f := range faults {
-			places = append(places, strconv.Quote(f.Pointer))
-		}
-		e.err = Fault{File: e.group.parts[partPushOptions].file,
-			What: "the result cannot be push options, at " + strings.Join(places, ", ") + ": docs/push.md lists what each may be"}
-	}
-	return options
 }
 
 // notJSON says where a result stops being JSON, without what it holds.

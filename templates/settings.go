@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -21,7 +23,11 @@ type settings struct {
 	from      map[string]string // the sender's name by locale; "" for every other
 	replyTo   map[string]string // a mailbox, the same way
 	css       string            // cssInline, cssKeep; empty: as the layout wants it
-	digest    *yaml.Node        // a template's name; nil: none
+	push      *pushDefaults     // nil: none
+	mandatory bool              // opt_out: false
+	title     string
+	about     string     // description
+	digest    *yaml.Node // a template's name; nil: none
 	schema    *yaml.Node
 	samples   *yaml.Node
 	doc       document
@@ -33,15 +39,24 @@ type catalogueSettings struct {
 	defaults      settings
 }
 
+// Bounds of what a template says of itself, in characters: a line of a list,
+// and a paragraph.
+const (
+	maxTitle       = 100
+	maxDescription = 1000
+)
+
 const catalogueFile = "catalogue.yaml"
 
 func catalogueKeys() []string { return []string{"default_locale", "defaults"} }
 
 func defaultKeys() []string {
-	return []string{"category", "priority", "channels", "layout", "expires_in", "from", "reply_to", "css"}
+	return []string{"category", "priority", "channels", "layout", "expires_in", "from", "reply_to", "css", "push"}
 }
 
-func templateKeys() []string { return append(defaultKeys(), "digest", "schema", "samples") }
+func templateKeys() []string {
+	return append(defaultKeys(), "title", "description", "opt_out", "digest", "schema", "samples")
+}
 
 // parseCatalogueSettings reads catalogue.yaml; without the file the default
 // locale is en.
@@ -111,6 +126,14 @@ func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *F
 		}
 	case "channels":
 		s.channels = readChannels(doc, value, faults)
+	case "push":
+		s.push = readPush(doc, value, s.push, faults)
+	case "title":
+		s.title = readProse(doc, key, value, maxTitle, faults)
+	case "description":
+		s.about = readProse(doc, key, value, maxDescription, faults)
+	case "opt_out":
+		s.mandatory = !readBool(doc, key, value, faults)
 	case "digest":
 		doc.text(key, value, faults)
 		s.digest = value
@@ -119,6 +142,27 @@ func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *F
 	case "samples":
 		s.samples = value
 	}
+}
+
+// readProse reads a text for people, its white space made plain.
+func readProse(doc document, key string, value *yaml.Node, most int, faults *Faults) string {
+	text := strings.Join(strings.Fields(doc.text(key, value, faults)), " ")
+	switch {
+	case utf8.RuneCountInString(text) > most:
+		faults.add(doc.at(value), "%s: has %d characters, more than %d: shorten it", key, utf8.RuneCountInString(text), most)
+	case strings.ContainsFunc(text, unicode.IsControl):
+		faults.add(doc.at(value), "%s: holds a control character: write plain text", key)
+	}
+	return text
+}
+
+// readBool reads a truth; what is none counts as true.
+func readBool(doc document, key string, value *yaml.Node, faults *Faults) bool {
+	truth := true
+	if value.ShortTag() != "!!bool" || value.Decode(&truth) != nil {
+		faults.add(doc.at(value), "%s: %q is none of true, false", key, value.Value)
+	}
+	return truth
 }
 
 // readByLocale reads one text for every locale, or a mapping of locales to
