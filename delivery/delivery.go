@@ -103,8 +103,8 @@ type Options struct {
 	// category, the same on every attempt; empty when there is none. Nil: no
 	// delivery has one.
 	UnsubscribeLink func(*notice.Delivery) string
-	// Mandatory are the categories that an address gets although its reader has
-	// complained.
+	// Mandatory are the categories of mail that nobody can leave: neither a
+	// preference nor a complaint holds them back, and they have no link.
 	Mandatory []string
 	// Holds are the channels with on_unknown: hold, whoever serves them; those
 	// of Channels need not be named. Their deliveries always go by the stream.

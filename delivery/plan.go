@@ -70,6 +70,7 @@ type draft struct {
 	found   *recipients.Found
 	person  notice.Person
 	version string
+	binding bool   // its template says that nobody can leave it
 	digest  string // the template that it may be digested by; empty: none
 	out     []queue.PlannedDelivery
 	link    int                    // of a chain: where its current link begins in out
@@ -126,7 +127,7 @@ func (p *Pipeline) chooseMedia(d *draft) {
 		d.media = nil
 		return
 	}
-	d.version, d.digest = t.Version, t.Digest
+	d.version, d.digest, d.binding = t.Version, t.Digest, t.Mandatory
 	if len(d.media) == 0 {
 		d.media = t.Channels()
 	}
@@ -274,23 +275,16 @@ func (p *Pipeline) refused(d *draft, found *recipients.Found, a notice.Address) 
 	if !p.Enabled[a.Channel] {
 		return failed(d.now, "channel_off", "the channel "+string(a.Channel)+" is not configured")
 	}
-	if found.Profile != nil && !found.Profile.Allows(n.Category, a.Channel.Medium()) {
-		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: "the recipient does not want " + n.Category + " by " + string(a.Channel.Medium())}
+	mandatory := p.mandatory(d.binding, n.Category, a.Channel)
+	if why := unwanted(found, a, n.Category); why != "" && !mandatory {
+		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: why}
 	}
-	if found.Left(a, n.Category) {
-		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "preferences", Detail: "whoever reads the address does not want " + n.Category}
-	}
-	if s, ok := found.Suppressed(a); ok && !p.overrides(n.Category, s) {
+	// Who called a newsletter spam still needs the code to log in, while a
+	// mailbox that does not exist gets nothing.
+	if s, ok := found.Suppressed(a); ok && !(mandatory && s.Kind == recipients.KindComplaint) {
 		return queue.Entry{At: d.now, Status: notice.StatusSuppressed, Code: "suppressed", Detail: s.Reason}
 	}
 	return queue.Entry{}
-}
-
-// overrides reports whether a category goes to an address in spite of its
-// suppression: who called a newsletter spam still needs the code to log in,
-// while a mailbox that does not exist gets nothing.
-func (p *Pipeline) overrides(category string, s recipients.Suppression) bool {
-	return s.Kind == recipients.KindComplaint && slices.Contains(p.Mandatory, category)
 }
 
 func failed(now time.Time, code, detail string) queue.Entry {

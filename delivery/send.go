@@ -263,10 +263,8 @@ func (s *sender) countUnknown(o outcome) {
 // rendering, for the timeline.
 func (s *sender) message(d *notice.Delivery, now time.Time) (m channels.Message, note string, err error) {
 	m = channels.Message{ID: d.ID, Tenant: d.Tenant, Template: d.Template, Category: d.Category, Lane: d.Lane, To: d.To,
-		Address: d.Address, AcceptedAt: d.AcceptedAt, ExpiresAt: d.ExpiresAt, CollapseKey: d.CollapseKey, Attempt: d.Attempt + 1}
-	if s.p.UnsubscribeLink != nil && s.channel == notice.ChannelEmail {
-		m.Unsubscribe = s.p.UnsubscribeLink(d)
-	}
+		Address: d.Address, AcceptedAt: d.AcceptedAt, ExpiresAt: d.ExpiresAt, CollapseKey: d.CollapseKey, Attempt: d.Attempt + 1,
+		Unsubscribe: s.p.unsubscribeLink(d)}
 	if d.Content != nil {
 		m.Content = *d.Content
 		return m, "", nil
