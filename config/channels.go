@@ -56,7 +56,7 @@ type Email struct {
 	UnsubscribeURL         string     `yaml:"unsubscribe_url" doc:"the base of one-click unsubscribe links, where ingest's /u is reached from outside; no links when empty"`
 	UnsubscribeKey         Secret     `yaml:"unsubscribe_key" doc:"what the links are sealed with, at least 16 bytes; when empty it is derived from dkim.key, and changes with it"`
 	UnsubscribeKeyPrevious Secret     `yaml:"unsubscribe_key_previous" doc:"the unsubscribe_key before, whose links still work"`
-	Mandatory              []string   `yaml:"mandatory" doc:"categories that nobody can leave: their mails have no unsubscribe link"`
+	Mandatory              []string   `yaml:"mandatory" doc:"categories that nobody can leave: no preference, opt-out or complaint holds their mails back, and they have no unsubscribe link"`
 	MaxAttachment          Size       `yaml:"max_attachment" doc:"the most that a mail's attachments may hold together" default:"5MiB" min:"1KiB" max:"50MiB"`
 	AllowNetworks          []string   `yaml:"allow_networks" doc:"CIDRs beyond the public internet that attachments may be fetched from"`
 	Timeout                Duration   `yaml:"timeout" doc:"the longest one mail may take; by default no more than two thirds of queue.visibility" default:"30s" min:"100ms" max:"10m"`
