@@ -9,11 +9,14 @@ import (
 
 // templateAnswer is one template of GET /v1/templates.
 type templateAnswer struct {
-	Name      string          `json:"name"`
-	Category  string          `json:"category,omitzero"`
-	Priority  notice.Lane     `json:"priority,omitzero"`
-	Channels  []notice.Medium `json:"channels"`
-	ExpiresIn string          `json:"expires_in,omitzero"`
+	Name        string          `json:"name"`
+	Title       string          `json:"title,omitzero"`
+	Description string          `json:"description,omitzero"`
+	Category    string          `json:"category,omitzero"`
+	Priority    notice.Lane     `json:"priority,omitzero"`
+	Channels    []notice.Medium `json:"channels"`
+	ExpiresIn   string          `json:"expires_in,omitzero"`
+	OptOut      bool            `json:"opt_out"`
 }
 
 type templatesAnswer struct {
@@ -30,7 +33,8 @@ func (s *API) getTemplates(w http.ResponseWriter, r *http.Request, who *caller) 
 		if !ok {
 			continue
 		}
-		a := templateAnswer{Name: name, Category: tpl.Category, Priority: tpl.Lane, Channels: tpl.Channels()}
+		a := templateAnswer{Name: name, Title: tpl.Title, Description: tpl.Description, Category: tpl.Category, Priority: tpl.Lane,
+			Channels: tpl.Channels(), OptOut: !tpl.Mandatory}
 		if tpl.ExpiresIn > 0 {
 			a.ExpiresIn = config.Duration(tpl.ExpiresIn).String()
 		}

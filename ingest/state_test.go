@@ -289,8 +289,8 @@ func TestSuppressions(t *testing.T) {
 
 func TestTheCatalogueIsListed(t *testing.T) {
 	r := start(t, nil).call("GET", "/v1/templates", "")
-	want := `{"templates":[{"name":"order-shipped","category":"shipping","priority":"normal","channels":["push","email"],"expires_in":"24h"},` +
-		`{"name":"welcome","category":"account","priority":"critical","channels":["email"]}]}` + "\n"
+	want := `{"templates":[{"name":"order-shipped","category":"shipping","priority":"normal","channels":["push","email"],"expires_in":"24h","opt_out":true},` +
+		`{"name":"welcome","title":"Welcome","description":"Sent once, when somebody joins.","category":"account","priority":"critical","channels":["email"],"opt_out":false}]}` + "\n"
 	if r.status != 200 || r.body != want {
 		t.Errorf("got %d %s want %s", r.status, r.body, want)
 	}
