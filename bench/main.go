@@ -25,18 +25,19 @@ import (
 
 // options are the flags.
 type options struct {
-	n           int           // notifications of a drain; other rows' counts are in proportion
-	size        int           // bytes of each notification's data
-	concurrency int           // requests in flight, of baselines and of the gateway
-	connections int           // of the load generator, for single notifications
-	rounds      int           // of each row
-	span        time.Duration // of each open loop
-	rateSpan    time.Duration // of the row rate
-	plot        string
-	only        string
-	json        string
-	profile     string
-	binary      string
+	n            int           // notifications of a drain; other rows' counts are in proportion
+	size         int           // bytes of each notification's data
+	concurrency  int           // requests in flight, of baselines and of the gateway
+	connections  int           // of the load generator, for single notifications
+	rounds       int           // of each row
+	span         time.Duration // of each open loop
+	rateSpan     time.Duration // of the row rate
+	refusingSpan time.Duration // of each of the row refusing's two runs
+	plot         string
+	only         string
+	json         string
+	profile      string
+	binary       string
 }
 
 // fullDrain is how many notifications a drain has unless -n says otherwise.
@@ -75,6 +76,7 @@ func readFlags() (o options) {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
 	flag.DurationVar(&o.span, "span", 10*time.Second, "how long each open loop takes")
 	flag.DurationVar(&o.rateSpan, "rate-span", time.Minute, "how long the row rate takes")
+	flag.DurationVar(&o.refusingSpan, "refusing-span", 40*time.Second, "how long each of the row refusing's two runs takes")
 	flag.StringVar(&o.plot, "plot", "", "where to write the row rate's picture, as SVG")
 	flag.StringVar(&o.only, "only", "", "rows to run, separated by commas: "+strings.Join(names(rows(options{})), ", "))
 	flag.StringVar(&o.json, "json", "", "where to write the figures as JSON")

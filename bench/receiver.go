@@ -22,7 +22,7 @@ import (
 // receiver counts what it is sent, in a process of its own, so that its work is
 // the same for whoever sends. What comes to /h/TAG is counted under TAG;
 // /slow/TAG is answered after slowness; of what comes to /timed/TAG every moment
-// is kept.
+// is kept; of what comes to /limited/TAG in a second allowedRate are taken.
 type receiver struct {
 	tallies sync.Map // tag → *tally
 }
@@ -31,8 +31,9 @@ type receiver struct {
 const slowness = 30 * time.Second
 
 // hosts is how many loopback addresses the receiver listens on, 127.0.0.1 and
-// those that follow, so that there are several hosts to send to.
-const hosts = 6
+// those that follow, so that there are several hosts to send to: one for what is
+// sent to one host, the healthy ones, and a slow one.
+const hosts = 1 + healthyHosts + 1
 
 // tally counts the requests of one tag.
 type tally struct {
@@ -41,6 +42,7 @@ type tally struct {
 	mu          sync.Mutex
 	ages        []time.Duration // of the requests whose body says when they were due
 	came        []int64         // unix ns, of the requests to /timed
+	windows     []window        // in order, of the requests to /limited; seconds without any are left out
 }
 
 // stats is what a receiver tells about a tag.
@@ -75,7 +77,9 @@ func serveReceiver([]string) error {
 	mux.HandleFunc("POST /h/", r.take)
 	mux.HandleFunc("POST /slow/", r.takeSlowly)
 	mux.HandleFunc("POST /timed/", r.takeTimed)
+	mux.HandleFunc("POST /limited/", r.takeLimited)
 	mux.HandleFunc("GET /stats/", r.stats)
+	mux.HandleFunc("GET /windows/", r.windows)
 	mux.HandleFunc("GET /moments/", r.moments)
 	mux.HandleFunc("POST /reset", r.reset)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}

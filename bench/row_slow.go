@@ -25,14 +25,14 @@ func slowRow() row {
 func slowRound(ctx context.Context, l *lab) (samples []sample, err error) {
 	fast := l.scaled(57_000) / slowShare * slowShare
 	var s sample
-	if s.base, _, err = l.drainHosts(ctx, fast, fast, l.fastHosts()); err != nil {
+	if s.base, _, err = l.drainHosts(ctx, fast, fast, l.fastHosts(), slowLimit); err != nil {
 		return nil, fmt.Errorf("without the slow host: %w", err)
 	}
 	if err := l.reset(ctx); err != nil {
 		return nil, err
 	}
 	targets := append(l.fastHosts(), "http://"+net.JoinHostPort(loopback(hosts-1), l.port)+"/slow/slow")
-	s.ours, s.note, err = l.drainHosts(ctx, fast/slowShare*(slowShare+1), fast, targets)
+	s.ours, s.note, err = l.drainHosts(ctx, fast/slowShare*(slowShare+1), fast, targets, slowLimit)
 	return []sample{s}, err
 }
 
@@ -45,8 +45,9 @@ func (l *lab) fastHosts() (targets []string) {
 }
 
 // drainHosts fills the queue with n notifications over the targets, and
-// measures how fast those to the fast hosts arrive.
-func (l *lab) drainHosts(ctx context.Context, n, fast int, targets []string) (o outcome, note string, err error) {
+// measures how fast those to the fast hosts arrive. What has not come within
+// limit does not count.
+func (l *lab) drainHosts(ctx context.Context, n, fast int, targets []string, limit time.Duration) (o outcome, note string, err error) {
 	j := l.postBatches(n, "")
 	j.Targets = targets
 	if err := l.fill(ctx, j); err != nil {
@@ -56,13 +57,13 @@ func (l *lab) drainHosts(ctx context.Context, n, fast int, targets []string) (o 
 	if err != nil {
 		return o, "", err
 	}
-	s, err := l.awaitArrivals(ctx, "fast", fast, slowLimit)
+	s, err := l.awaitArrivals(ctx, "fast", fast, limit)
 	if s.Count == 0 && err != nil {
 		return o, "", err
 	}
 	if s.Count < int64(fast) {
-		note = fmt.Sprintf("%s of %s had arrived after %v", thousands(s.Count), thousands(int64(fast)), slowLimit)
-		s.LastNS = max(s.LastNS, s.FirstNS+int64(slowLimit))
+		note = fmt.Sprintf("%s of %s had arrived after %v", thousands(s.Count), thousands(int64(fast)), limit)
+		s.LastNS = max(s.LastNS, s.FirstNS+int64(limit))
 	}
 	used, err := consumer.cpu()
 	if err != nil {
