@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,7 +17,7 @@ import (
 
 // catalogueDiffCmd is `carillon catalogue diff`.
 type catalogueDiffCmd struct {
-	From string `arg:"" help:"A version, current, or a folder."`
+	From string `arg:"" help:"A version or the beginning of one, current, or a folder."`
 	To   string `arg:"" help:"The same."`
 	sharedFlags
 }
@@ -72,24 +71,18 @@ func (c catalogueDiffCmd) Run(a *app) error {
 
 // side finds what a word stands for.
 func (c catalogueDiffCmd) side(a *app, s *shelf.Shelf, word string) (side, error) {
-	switch {
-	case strings.ContainsAny(word, `/\`) || word == "." || word == "..":
+	if strings.ContainsAny(word, `/\`) || word == "." || word == ".." {
 		loaded, err := (catalogueFlag{Catalogue: word}).load(a)
 		if err != nil {
 			return side{}, err
 		}
 		return folderSide(word, loaded), nil
-	case word == "current":
-		current, err := s.Current(a.ctx)
-		if err != nil {
-			return side{}, err
-		}
-		if current == "" {
-			return side{}, notSo(errors.New("nothing has been pushed yet"))
-		}
-		word = current
 	}
-	return remembered(a.ctx, s, word)
+	version, err := findVersion(a.ctx, s, word)
+	if err != nil {
+		return side{}, err
+	}
+	return remembered(a.ctx, s, version)
 }
 
 // folderSide is a folder's catalogue.

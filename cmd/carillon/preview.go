@@ -13,6 +13,7 @@ import (
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/templates"
 	"github.com/carillonhq/carillon/templates/preview"
+	"github.com/carillonhq/carillon/templates/shelf"
 )
 
 // previewCmd is `carillon preview`.
@@ -27,6 +28,9 @@ type previewCmd struct {
 func (previewCmd) Help() string {
 	return "Example:\n\n    carillon preview serve --catalogue ./catalogue"
 }
+
+// defaultCatalogue is the folder that is read when none is named.
+const defaultCatalogue = "./catalogue"
 
 // catalogueFlag is the folder that every preview command reads.
 type catalogueFlag struct {
@@ -161,30 +165,67 @@ func (c previewSnapshotCmd) Run(a *app) error {
 // previewServeCmd is `carillon preview serve`.
 type previewServeCmd struct {
 	catalogueFlag
+	versionFlag
 	Listen string   `default:"127.0.0.1:0" placeholder:"ADDR" help:"The address to listen on; port 0 takes a free one (${default})."`
 	Host   []string `placeholder:"NAME" help:"A further name under which the page may be asked for, where it is not an address or localhost."`
-	Config string   `placeholder:"FILE" help:"A configuration whose channels tests may be sent through, to an address that is typed; without it nothing is ever sent."`
+	Config string   `placeholder:"FILE" help:"A configuration whose channels tests may be sent through, to an address that is typed, and in whose Redis --version is; without it nothing is ever sent."`
 	Open   bool     `help:"Open it in the browser."`
 }
 
 // Help is the command's example.
 func (previewServeCmd) Help() string {
 	return "The page asks nothing of the network, and sends only with --config.\n\n" +
-		"Example:\n\n    carillon preview serve --catalogue ./catalogue --open\n    carillon preview serve --config carillon.yaml --listen 127.0.0.1:8081"
+		"Example:\n\n    carillon preview serve --catalogue ./catalogue --open\n    carillon preview serve --config carillon.yaml --listen 127.0.0.1:8081\n" +
+		"    carillon preview serve --config carillon.yaml --version current    # what is served now, and what is pushed meanwhile"
 }
 
 // Run serves the preview until it is told to stop.
 func (c previewServeCmd) Run(a *app) error {
+	if err := c.check(a, c.catalogueFlag, c.Config); err != nil {
+		return usage(err)
+	}
 	page, closePage, err := c.page(a)
 	if err != nil {
 		return err
 	}
 	defer closePage()
-	store, err := templates.OpenStore(c.Catalogue, slog.New(slog.NewTextHandler(a.stderr, nil)))
+	log := slog.New(slog.NewTextHandler(a.stderr, nil))
+	if c.Version != "" {
+		return sharedFlags{Config: c.Config}.withShelf(a, func(_ *config.Config, s *shelf.Shelf) error {
+			return c.serveVersion(a, page, s, log)
+		})
+	}
+	store, err := templates.OpenStore(c.Catalogue, log)
 	if err != nil {
 		return c.explain(a.stderr, err)
 	}
 	defer store.Close()
+	return c.serve(a, store, page, c.Catalogue)
+}
+
+// serveVersion serves a version, which stays as it is, or what is current at
+// any time.
+func (c previewServeCmd) serveVersion(a *app, page preview.Page, s *shelf.Shelf, log *slog.Logger) error {
+	version, err := findVersion(a.ctx, s, c.Version)
+	if err != nil {
+		return err
+	}
+	var shared templates.Shared = pinned{s, version}
+	what := "version " + version
+	if c.Version == currentVersion {
+		shared, what = s, what+" and those after it"
+	}
+	store, err := templates.OpenShared(a.ctx, shared, "Redis", log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	page.Dir = "" // the version's own files are shown
+	return c.serve(a, store, page, what)
+}
+
+// serve shows a store's catalogue until it is told to stop.
+func (c previewServeCmd) serve(a *app, store *templates.Store, page preview.Page, what string) error {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return usage(fmt.Errorf("--listen: %w", err))
@@ -193,7 +234,7 @@ func (c previewServeCmd) Run(a *app) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	url := fmt.Sprintf("http://%s/", listener.Addr())
-	fmt.Fprintf(a.stdout, "preview of %s at %s\n", c.Catalogue, url)
+	fmt.Fprintf(a.stdout, "preview of %s at %s\n", what, url)
 	if c.Open {
 		go openInBrowser(a, url)
 	}

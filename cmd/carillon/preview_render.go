@@ -21,9 +21,11 @@ import (
 // previewRenderCmd is `carillon preview render`.
 type previewRenderCmd struct {
 	catalogueFlag
+	versionFlag
+	Config  string `placeholder:"FILE" help:"The configuration of the gateway in whose Redis --version and --diff are."`
 	Name    string `arg:"" optional:"" help:"The template's name; none with --all."`
 	All     bool   `help:"Every template, locale, sample and channel, into the folder -o with an index page."`
-	Diff    string `placeholder:"REV" help:"What differs from another catalogue: its folder, or a revision of git as HEAD~1. Ends with 1 when anything does."`
+	Diff    string `placeholder:"REV" help:"What differs from another catalogue: its folder, or a revision of git as HEAD~1, or with --config a version as --version. Ends with 1 when anything does."`
 	Locale  string `placeholder:"LOCALE" help:"The recipient's locale, as de or de-AT; with --all and --diff several, as en,de. The catalogue's default when left out, with --all and --diff every locale. en-XA and ar-XB are made up, to try a layout."`
 	Channel string `placeholder:"CHANNEL" help:"Only this channel: email, push or webhook."`
 	Data    string `placeholder:"FILE" help:"A file with the data as JSON, - for the standard input; the template's sample when left out."`
@@ -39,15 +41,17 @@ func (previewRenderCmd) Help() string {
 	return "Example:\n\n    carillon preview render order-shipped --locale de --channel email --format html -o mail.html\n" +
 		"    echo '{\"order\":\"A-1\"}' | carillon preview render order-shipped --data -\n" +
 		"    carillon preview render --all -o renderings --locale en,de --open\n" +
-		"    carillon preview render --all --diff origin/main"
+		"    carillon preview render --all --diff origin/main\n" +
+		"    carillon preview render --all --diff current --config carillon.yaml    # what a push would change\n" +
+		"    carillon preview render order-shipped --version 3f9c1a0b77de --config carillon.yaml"
 }
 
 // Run renders one template, or all, or what differs.
 func (c previewRenderCmd) Run(a *app) error {
-	if err := c.checkFlags(); err != nil {
+	if err := errors.Join(c.checkFlags(), c.check(a, c.catalogueFlag, c.Config)); err != nil {
 		return usage(err)
 	}
-	catalogue, err := c.load(a)
+	catalogue, of, err := c.read(a)
 	if err != nil {
 		return err
 	}
@@ -57,11 +61,25 @@ func (c previewRenderCmd) Run(a *app) error {
 	}
 	switch {
 	case c.Diff != "":
-		return c.diff(a, catalogue, data)
+		return c.diff(a, catalogue, of, data)
 	case c.All:
 		return c.export(a, catalogue)
 	}
 	return c.one(a, catalogue, data)
+}
+
+// read is what is rendered, and what to call it.
+func (c previewRenderCmd) read(a *app) (*templates.Catalogue, string, error) {
+	if c.Version == "" {
+		catalogue, err := c.load(a)
+		return catalogue, c.Catalogue, err
+	}
+	assets := sentAssets
+	if c.All || c.Diff != "" {
+		assets = localAssets // an export brings them along, and a folder knows no others
+	}
+	catalogue, version, err := loadVersion(a, c.Config, c.Version, assets)
+	return catalogue, "version " + version, err
 }
 
 func (c previewRenderCmd) one(a *app, catalogue *templates.Catalogue, data jsontext.Value) error {
@@ -228,6 +246,8 @@ func (c previewRenderCmd) checkFlags() error {
 		return fmt.Errorf("--locale: %q are several: name one, or add --all or --diff", c.Locale)
 	case c.Force && (!c.All || c.Diff != ""):
 		return errors.New("--force: goes with --all -o DIR alone: leave it out")
+	case c.Config != "" && c.Version == "" && c.Diff == "":
+		return errors.New("--config: goes with --version or --diff, whose Redis it names: leave it out")
 	case c.Diff != "" && c.Format == "page":
 		return errors.New("--format page: a --diff has --format html, side by side")
 	case c.All:
@@ -270,8 +290,8 @@ func (c previewRenderCmd) checkOutside() error {
 }
 
 // diff prints what differs from another catalogue.
-func (c previewRenderCmd) diff(a *app, catalogue *templates.Catalogue, data jsontext.Value) error {
-	before, err := c.renderBefore(a, data)
+func (c previewRenderCmd) diff(a *app, catalogue *templates.Catalogue, of string, data jsontext.Value) error {
+	before, name, err := c.renderBefore(a, data)
 	if err != nil {
 		return err
 	}
@@ -280,7 +300,7 @@ func (c previewRenderCmd) diff(a *app, catalogue *templates.Catalogue, data json
 		return notSo(err)
 	}
 	reportFailed(a, "", after)
-	comparison := preview.Compare(c.Diff, c.Catalogue, before, after)
+	comparison := preview.Compare(name, of, before, after)
 	var text bytes.Buffer
 	if err := c.printDiff(&text, a, comparison); err != nil {
 		return err
@@ -304,33 +324,45 @@ func (c previewRenderCmd) printDiff(w io.Writer, a *app, comparison preview.Comp
 	return comparison.WriteText(w, c.Output == "" && !c.Open && a.colours())
 }
 
-// renderBefore renders what --diff names. A template that it does not have is
-// nothing there.
-func (c previewRenderCmd) renderBefore(a *app, data jsontext.Value) ([]preview.Item, error) {
-	dir := catalogueFlag{c.Diff}
-	if info, err := os.Stat(c.Diff); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
-		folder, err := preview.Checkout(a.ctx, c.Catalogue, c.Diff)
-		if err != nil {
-			return nil, usage(fmt.Errorf("--diff: %w", err))
-		}
-		defer os.RemoveAll(folder)
-		dir.Catalogue = folder
-	}
-	before, err := templates.LoadDir(dir.Catalogue)
+// renderBefore renders what --diff names, and says what to call it. A template
+// that it does not have is nothing there.
+func (c previewRenderCmd) renderBefore(a *app, data jsontext.Value) ([]preview.Item, string, error) {
+	before, name, err := c.before(a)
 	if err != nil {
-		fmt.Fprintf(a.stderr, "--diff %s: that catalogue cannot be rendered:\n", c.Diff)
-		return nil, catalogueFlag{c.Diff}.explain(a.stderr, err)
+		return nil, name, err
 	}
 	s := c.selection(data)
 	if _, ok := before.Template(c.Name); c.Name != "" && !ok {
-		return nil, nil
+		return nil, name, nil
 	}
 	items, err := preview.RenderAll(before, s)
 	if err != nil {
-		return nil, nil // it has no such sample or channel: all there is now is new
+		return nil, name, nil // it has no such sample or channel: all there is now is new
 	}
-	reportFailed(a, c.Diff+": ", items)
-	return items, nil
+	reportFailed(a, name+": ", items)
+	return items, name, nil
+}
+
+// before is the catalogue that --diff names: a folder, or else a version where
+// one was asked for or the configuration is named, or else a revision of git.
+func (c previewRenderCmd) before(a *app) (*templates.Catalogue, string, error) {
+	dir := c.Diff
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		if c.Config != "" || c.Version != "" {
+			before, version, err := loadVersion(a, c.Config, c.Diff, localAssets)
+			return before, "version " + version, err
+		}
+		if dir, err = preview.Checkout(a.ctx, c.Catalogue, c.Diff); err != nil {
+			return nil, "", usage(fmt.Errorf("--diff: %w", err))
+		}
+		defer os.RemoveAll(dir)
+	}
+	before, err := templates.LoadDir(dir)
+	if err != nil {
+		fmt.Fprintf(a.stderr, "--diff %s: that catalogue cannot be rendered:\n", c.Diff)
+		return nil, "", catalogueFlag{c.Diff}.explain(a.stderr, err)
+	}
+	return before, c.Diff, nil
 }
 
 // readData reads what --data names; nil when it names nothing.

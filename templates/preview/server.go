@@ -32,10 +32,10 @@ const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'
 	"img-src data:; font-src data:; frame-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 // Page is what the page is given by whoever mounts it. The zero Page
-// shows renderings alone: no wire formats, no sources, and no test is sent.
+// shows renderings and their sources: no wire formats, and no test is sent.
 type Page struct {
 	// Dir is the catalogue's folder, whose files the source view shows; empty:
-	// none are shown.
+	// those that the served version was made of.
 	Dir string
 	// App is what pushes are shown as coming from; "Your app" when empty.
 	App string

@@ -251,14 +251,14 @@ func TestAMailThatCouldNeverBeSentSaysSo(t *testing.T) {
 	}
 }
 
-func TestWithoutAWireThereIsTheRenderingAlone(t *testing.T) {
+func TestWithoutAWireThereAreTheRenderingAndItsSourcesAlone(t *testing.T) {
 	base, _ := servePage(t, func(p *Page) { p.Wire, p.Dir = nil, "" })
 	_, views := postRender(t, base, `{"template":"order-shipped","data":"{\"order\":\"A\"}"}`)
 	if v := views[0]; v.Mail != nil || len(v.Payloads) != 0 || v.Webhook == nil || len(v.Webhook.Headers) != 0 || v.Content.Email == nil {
 		t.Errorf("%+v", v)
 	}
-	if response, _ := get(t, base+"api/source?template=order-shipped"); response.StatusCode != 404 {
-		t.Errorf("sources without a folder: %s", response.Status)
+	if _, body := get(t, base+"api/source?template=order-shipped"); !strings.Contains(body, `"order-shipped/template.yaml"`) || strings.Contains(body, "price-drop/") {
+		t.Errorf("without a folder the sources are not the served version's own: %.300s", body)
 	}
 }
 

@@ -28,11 +28,16 @@ type sourceFile struct {
 }
 
 // serveSource shows files as they are in the folder now, which is what faults
-// speak of, and not as the served version was read.
+// speak of, and not as the served version was read; without a folder those of
+// the served version.
 func (s *server) serveSource(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("template")
-	if s.Dir == "" || !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, `/\`) {
+	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, `/\`) {
 		fail(w, http.StatusNotFound, fmt.Sprintf("there are no files of a template %q to show", name))
+		return
+	}
+	if s.Dir == "" {
+		answer(w, sourcesOf(s.store.Current().Files(), name))
 		return
 	}
 	// A root is opened for each request, since a checkout may replace the
@@ -43,12 +48,16 @@ func (s *server) serveSource(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer root.Close()
-	var view sourceView
-	for _, folder := range []string{name, "_layouts", "_partials", "_locales"} {
-		view.add(root.FS(), folder)
+	answer(w, sourcesOf(root.FS(), name))
+}
+
+// sourcesOf are the files of one template and of all.
+func sourcesOf(fsys fs.FS, template string) (view sourceView) {
+	for _, folder := range []string{template, "_layouts", "_partials", "_locales"} {
+		view.add(fsys, folder)
 	}
-	view.addFile(root.FS(), "catalogue.yaml")
-	answer(w, view)
+	view.addFile(fsys, "catalogue.yaml")
+	return view
 }
 
 // add lists a folder's files. A folder that is not there has none.
