@@ -37,6 +37,7 @@ func TestPageInARealBrowser(t *testing.T) {
 		{"a link in the mail leaves the mail where it is", linksLeadNowhere},
 		{"a made-up locale shows what a translation will do", madeUpLocalesAreShown},
 		{"on a phone the list opens by a button and closes behind a choice", listOpensOnAPhone},
+		{"a title stands for the name, and what it is for below", titlesAreShown},
 		{"an export is searched from the disk, and asks nobody", exportIsSearched},
 		{"it fits a phone and a desktop, in the light and in the dark", fitsEveryScreen},
 	} {

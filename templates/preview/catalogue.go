@@ -23,12 +23,15 @@ type catalogueView struct {
 
 // templateView is one line of the list.
 type templateView struct {
-	Name     string          `json:"name"`
-	Version  string          `json:"version"`
-	Category string          `json:"category"`
-	Priority notice.Lane     `json:"priority"`
-	Channels []notice.Medium `json:"channels"`
-	Locales  []string        `json:"locales"`
+	Name        string          `json:"name"`
+	Title       string          `json:"title,omitzero"`
+	Description string          `json:"description,omitzero"`
+	Version     string          `json:"version"`
+	Category    string          `json:"category"`
+	Priority    notice.Lane     `json:"priority"`
+	Channels    []notice.Medium `json:"channels"`
+	Locales     []string        `json:"locales"`
+	Mandatory   bool            `json:"mandatory"` // nobody can leave it
 }
 
 // detailView is what is asked for of the one template that is looked at.
@@ -72,7 +75,8 @@ func (s *server) serveCatalogue(w http.ResponseWriter, _ *http.Request) {
 }
 
 func viewTemplate(t *templates.Template) templateView {
-	return templateView{Name: t.Name, Version: t.Version, Category: t.Category, Priority: t.Lane, Channels: t.Channels(), Locales: t.Locales()}
+	return templateView{Name: t.Name, Title: t.Title, Description: t.Description, Version: t.Version, Category: t.Category, Priority: t.Lane,
+		Channels: t.Channels(), Locales: t.Locales(), Mandatory: t.Mandatory}
 }
 
 func (s *server) serveTemplate(w http.ResponseWriter, r *http.Request) {

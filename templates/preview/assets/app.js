@@ -177,8 +177,10 @@ function draw() {
   if (!page.template) return;
   const t = page.template;
   document.title = `${t.name} · Template preview · Carillon`;
-  setText($("name"), t.name);
-  setText($("meta"), [t.category, t.priority + " priority", "version " + t.version].filter(Boolean).join(" · "));
+  setText($("name"), t.title || t.name);
+  setText($("about"), t.description || "");
+  show($("about"), !!t.description);
+  setText($("meta"), [t.title && t.name, t.category, t.priority + " priority", t.mandatory && "nobody can opt out", "version " + t.version].filter(Boolean).join(" · "));
   drawChoices();
   drawChannels();
   drawTools();

@@ -30,7 +30,7 @@ export class Tree {
   matching() {
     const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     return this.templates.filter((t) => {
-      const text = [t.name, t.category, ...t.channels, ...t.locales].join(" ").toLowerCase();
+      const text = [t.name, t.title, t.description, t.category, ...t.channels, ...t.locales].join(" ").toLowerCase();
       return words.every((w) => text.includes(w));
     });
   }
@@ -65,7 +65,7 @@ export class Tree {
   template(t) {
     const faults = this.faulty.get(t.name);
     return h("li", { role: "treeitem", "aria-level": "2", "aria-selected": String(t.name === this.current), "data-key": t.name, "data-template": t.name, class: "template", tabindex: "-1" },
-      h("div", { class: "line" }, h("span", { class: "words" }, t.name),
+      h("div", { class: "line" }, h("span", { class: "words", title: t.title ? t.name : "" }, t.title || t.name),
         faults ? h("span", { class: "badge", title: faults + " faults" }, String(faults)) : h("span", { class: "marks" }, t.channels.map((c) => h("i", { class: "mark " + c, title: c })))));
   }
 
