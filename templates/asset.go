@@ -162,7 +162,7 @@ type assetIndex struct {
 // newAssetIndex gives assets their URLs.
 func newAssetIndex(src *sources, o options) assetIndex {
 	index := assetIndex{urls: map[string]string{}, sums: map[string]string{}, unreachable: o.assets == "" && o.served}
-	base := cmp.Or(strings.TrimRight(o.assets, "/"), localAssets)
+	base := o.assetBase()
 	for file, content := range src.assets {
 		digest := content // of a version that was kept: see bundle
 		if !o.references {
@@ -173,6 +173,12 @@ func newAssetIndex(src *sources, o options) assetIndex {
 	}
 	return index
 }
+
+func (o options) assetBase() string { return cmp.Or(strings.TrimRight(o.assets, "/"), localAssets) }
+
+// AssetBase is what stands before a slash and an asset's name in renderings:
+// where the world gets assets, or where a preview has them.
+func (c *Catalogue) AssetBase() string { return c.options.assetBase() }
 
 // url is {{asset "logo.png"}}. The check has seen to it that there is one.
 func (a assetIndex) url(name string) (string, error) {

@@ -178,7 +178,7 @@ func (c previewRenderCmd) export(a *app, catalogue *templates.Catalogue) error {
 		return err
 	}
 	defer w.mail.Close()
-	files, err := preview.Export{Dir: dir, Force: c.Force, Wire: w}.Write(items)
+	files, err := preview.Export{Dir: dir, Force: c.Force, Wire: w, Catalogue: catalogue}.Write(items)
 	if err != nil {
 		return usage(fmt.Errorf("-o: %w", err))
 	}

@@ -15,6 +15,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/carillonhq/carillon/templates"
 )
 
 // Manifest is the file that marks a folder as an export's own and lists what
@@ -32,6 +34,9 @@ type Export struct {
 	Dir   string
 	Force bool // write into a folder that holds something else
 	Wire  Wire // of email.eml and of push.json's payloads
+	// Catalogue is the one that was rendered, whose assets lie beside the
+	// renderings and are shown in them; nil: none are.
+	Catalogue *templates.Catalogue
 }
 
 // ErrForeign is what Export.Write returns, wrapped, for a folder that is not
@@ -73,9 +78,17 @@ func (w exporter) write(items []Item, old []string) (int, error) {
 		names[i] = w.names(item)
 	}
 	now := append(slices.Concat(names...), IndexPage, Manifest)
+	for _, a := range w.assets() {
+		now = append(now, assetFile(a))
+	}
 	slices.Sort(now)
 	if err := w.writeManifest(append(slices.Clone(now), old...)); err != nil { // what is being written is ours already
 		return 0, err
+	}
+	for _, a := range w.assets() {
+		if err := w.file(assetFile(a), []byte(a.Content)); err != nil {
+			return 0, err
+		}
 	}
 	failed := make([]error, len(items))
 	inParallel(len(items), func(i int) { failed[i] = w.item(items[i]) })
@@ -127,6 +140,10 @@ func (w exporter) item(item Item) error {
 	if item.Err != nil {
 		return nil // the index says so
 	}
+	if err := w.mail(item); err != nil { // which names assets as those that are sent do
+		return err
+	}
+	item = w.beside(item)
 	for _, p := range item.Parts() {
 		text := p.Text
 		switch {
@@ -138,9 +155,6 @@ func (w exporter) item(item Item) error {
 		if err := w.file(path.Join(item.folder(), p.Name), []byte(text)); err != nil {
 			return err
 		}
-	}
-	if err := w.mail(item); err != nil {
-		return err
 	}
 	page, err := w.pages.view(item)
 	if err != nil {

@@ -22,7 +22,8 @@ var pageFiles embed.FS
 const viewPage = "view.html"
 
 // pages are the files that a browser opens from a disk. They load nothing,
-// neither from elsewhere nor from beside them, but for the index's thumbnails.
+// neither from elsewhere nor from beside them, but for the index's thumbnails
+// and the assets of an export.
 type pages struct{ all *template.Template }
 
 func parsePages() (pages, error) {
@@ -41,8 +42,8 @@ func (p pages) execute(name string, data any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// frame is a mail as the content of a frame that can run nothing and load
-// nothing: it inherits the page's policy.
+// frame is a mail as the content of a frame that can run nothing and load no
+// more than the page, whose policy it inherits.
 func frame(mail string) template.HTMLAttr {
 	return template.HTMLAttr(`srcdoc="` + html.EscapeString(mail) + `"`)
 }

@@ -32,6 +32,7 @@ type renderedView struct {
 type renderView struct {
 	Locale   string                   `json:"locale"` // that was asked for
 	Version  string                   `json:"version"`
+	Assets   string                   `json:"assets"`  // what stands before the names of the catalogue's own in its URLs
 	Locales  map[notice.Medium]string `json:"locales"` // that each channel fell back to
 	Content  notice.Content           `json:"content"`
 	Mail     *mailView                `json:"mail"`
@@ -64,7 +65,7 @@ func (s *server) serveRender(w http.ResponseWriter, r *http.Request) {
 // view renders in one locale.
 func (s *server) view(c *templates.Catalogue, name, locale, data string) renderView {
 	out, err := Render(c, name, typed(locale, data))
-	view := renderView{Locale: out.Locale, Version: out.Version, Locales: out.Locales, Content: out.Content}
+	view := renderView{Locale: out.Locale, Version: out.Version, Assets: c.AssetBase(), Locales: out.Locales, Content: out.Content}
 	if err != nil {
 		view.Locale = locale
 		view.explain(err)

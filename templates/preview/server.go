@@ -25,11 +25,12 @@ var assets embed.FS
 // maxBody bounds what the page may send, in bytes.
 const maxBody = 1 << 20
 
-// contentPolicy lets the page load only what this binary serves. The email's
-// frame inherits it: its inline styles work, and showing a mail asks nobody
-// for anything, not for an image and not for the page behind one of its links.
+// contentPolicy lets the page load only what this server serves. The email's
+// frame inherits it: its inline styles and the catalogue's own images work, and
+// showing a mail asks nobody else for anything, not for an image and not for
+// the page behind one of its links.
 const contentPolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; " +
-	"img-src data:; font-src data:; frame-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+	"img-src 'self' data:; font-src 'self' data:; frame-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 // Page is what the page is given by whoever mounts it. The zero Page
 // shows renderings and their sources: no wire formats, and no test is sent.
@@ -81,6 +82,7 @@ func (s *server) routes() *http.ServeMux {
 	for _, name := range assetNames() {
 		mux.HandleFunc("GET /"+name, asset(name))
 	}
+	mux.HandleFunc("GET /assets/{name}", s.serveAsset)
 	mux.HandleFunc("GET /api/catalogue", s.serveCatalogue)
 	mux.HandleFunc("GET /api/template", s.serveTemplate)
 	mux.HandleFunc("GET /api/source", s.serveSource)

@@ -4,8 +4,8 @@ import { h, show, setText, fill, announce, copyButton } from "./dom.js";
 const widths = { desktop: [640, 800], mobile: [375, 375] };
 
 // framePolicy stands in the mail beside the page's own: nothing runs, and
-// nothing is asked of anybody.
-const framePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+// nothing is asked of anybody but for the catalogue's assets, of the preview.
+const framePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:";
 
 // MailFrame shows HTML in a frame that may do nothing. It has the page's
 // origin, so that the page can measure it and catch clicks, but no scripts: the
@@ -22,7 +22,7 @@ class MailFrame {
   show(html, look) {
     this.look = look;
     this.frame.classList.toggle("dark", look.dark);
-    const prepared = html && prepare(html, look.images);
+    const prepared = html && prepare(html, look);
     if (prepared !== this.html) this.put(prepared);
     this.fit();
   }
@@ -75,15 +75,16 @@ function caught(e) {
   if (link) announce("The link leads to " + (link.getAttribute("href") || "nowhere") + ". It is not followed here.");
 }
 
-// prepare puts the policy in, and a placeholder where a picture would be
+// prepare puts the policy in, the preview's own address of an asset for the one
+// that readers load it from, and a placeholder where another picture would be
 // fetched; with images off there is what readers see who do not load any.
-function prepare(html, images) {
+function prepare(html, { images, assets }) {
   const page = new DOMParser().parseFromString(html, "text/html"); // runs and loads nothing
   for (const meta of page.querySelectorAll("meta[http-equiv]")) meta.remove();
   for (const base of page.querySelectorAll("base")) base.remove();
   for (const img of page.querySelectorAll("img, source")) {
     img.removeAttribute("srcset");
-    if (images && img.localName === "img" && !/^data:/i.test(img.getAttribute("src") || "data:")) img.setAttribute("src", placeholder(img));
+    if (images && img.localName === "img" && !/^data:/i.test(img.getAttribute("src") || "data:")) img.setAttribute("src", asset(img.getAttribute("src"), assets) || placeholder(img));
     else if (!images) img.removeAttribute("src");
   }
   page.head.prepend(policy(page));
@@ -95,6 +96,12 @@ function policy(page) {
   meta.httpEquiv = "Content-Security-Policy";
   meta.content = framePolicy;
   return meta;
+}
+
+// asset is where the preview has an asset; empty for any other picture.
+function asset(src, base) {
+  const name = src.startsWith(base + "/") ? src.slice(base.length + 1) : "";
+  return /^[\w.-]+\.[0-9a-f]{32}\.\w+$/.test(name) ? new URL("assets/" + name, document.baseURI).href : "";
 }
 
 function placeholder(img) {
@@ -135,7 +142,7 @@ export class EmailView {
     this.explain(view, email);
     setText(this.text, email.text || "");
     this.drawSource();
-    if (view === "html") this.frame.show(email.html || "", { width: state.width, dark: state.dark === "1", images: state.images !== "off" });
+    if (view === "html") this.frame.show(email.html || "", { width: state.width, dark: state.dark === "1", images: state.images !== "off", assets: rendering.assets });
   }
 
   drawFrom() {
