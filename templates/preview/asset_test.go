@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/carillonhq/carillon/templates"
 )
 
@@ -88,6 +90,9 @@ func assetsAreShownFromTheDisk(t *testing.T, chromium context.Context) {
 	}
 	b := disk(t, chromium, dir, "order-shipped/en/default/view.html", 1440)
 	b.shows(red, 120*80-400, 120*80+400)
+	b.do(chromedp.Navigate(b.base + "index.html#en%20default"))
+	b.until(`document.querySelectorAll('.card:not([hidden])').length === 1`)
+	b.shows(red, 500, 120*80) // small, in the thumbnail
 	if asked.Load() != 0 {
 		t.Errorf("a stranger's picture was asked for %d times", asked.Load())
 	}
