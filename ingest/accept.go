@@ -76,6 +76,9 @@ func complete(n *notice.Notification, tpl *templates.Template, now time.Time) {
 		if n.Priority == "" {
 			n.Priority = tpl.Lane
 		}
+		if n.CollapseKey == "" {
+			n.CollapseKey = tpl.CollapseKey
+		}
 		if n.ExpiresAt.IsZero() && tpl.ExpiresIn > 0 {
 			n.ExpiresAt = later(n.SendAt, now).Add(tpl.ExpiresIn)
 		}

@@ -77,7 +77,7 @@ func TestTheThreeModesOfCloudEventsMeanTheSame(t *testing.T) {
 	if got := batch.Results[0].Notifications; len(got) != 1 || got[0].ID != first.ID || !got[0].Duplicate {
 		t.Errorf("sent again in a batch: %+v", batch)
 	}
-	if n := f.queue.last().Notification; n.To.User != "u1" || n.Category != "account" || n.Priority != notice.LaneCritical {
+	if n := f.queue.last().Notification; n.To.User != "u1" || n.Category != "account" || n.Priority != notice.LaneCritical || n.CollapseKey != "hello" {
 		t.Errorf("admitted %+v: want it completed from the template", n)
 	}
 }

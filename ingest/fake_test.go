@@ -197,7 +197,7 @@ samples:
 		"order-shipped/en/email.subject.txt": file("Order {{.data.order}}"),
 		"order-shipped/en/email.txt":         file("Order {{.data.order}} is on its way."),
 		"order-shipped/en/push.title.txt":    file("Order {{.data.order}}"),
-		"welcome/template.yaml":              file("title: Welcome\ndescription: Sent once, when somebody joins.\nopt_out: false\ncategory: account\npriority: critical\nchannels: [email]\nsamples: {default: {}}\n"),
+		"welcome/template.yaml":              file("title: Welcome\ncollapse_key: hello\ndescription: Sent once, when somebody joins.\nopt_out: false\ncategory: account\npriority: critical\nchannels: [email]\nsamples: {default: {}}\n"),
 		"welcome/en/email.subject.txt":       file("Welcome"),
 		"welcome/en/email.txt":               file("Welcome {{.to.name}}"),
 	})

@@ -485,4 +485,8 @@ func TestTheAcceptorSaysEveryFaultInOneLine(t *testing.T) {
 	if err := door.Accept(&n, testNow); err != nil || n.Category != "account" || n.Priority != notice.LaneCritical {
 		t.Errorf("got %v, completed to %+v", err, n)
 	}
+	n = notice.Notification{Template: "welcome", CollapseKey: "own", To: notice.Recipient{User: "u"}}
+	if err := door.Accept(&n, testNow); err != nil || n.CollapseKey != "own" {
+		t.Errorf("got %v, and its own collapse key became %q", err, n.CollapseKey)
+	}
 }

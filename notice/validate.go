@@ -76,11 +76,8 @@ func (n *Notification) checkHow(f *Faults) {
 			f.Add("/category", detail)
 		}
 	}
-	switch {
-	case len(n.CollapseKey) > MaxCollapseKey:
-		f.Add("/collapse_key", tooLong(len(n.CollapseKey), MaxCollapseKey))
-	case !printable(n.CollapseKey):
-		f.Add("/collapse_key", unprintable(n.CollapseKey))
+	if detail := CheckCollapseKey(n.CollapseKey); detail != "" {
+		f.Add("/collapse_key", detail)
 	}
 }
 
@@ -191,6 +188,18 @@ func CheckCategory(s string) string {
 		return ""
 	}
 	return fmt.Sprintf("%q cannot be a category: use up to %d letters, digits, '.', '_' and '-'", clip(s), MaxCategory)
+}
+
+// CheckCollapseKey says what is wrong with a collapse key, and what to write
+// instead; empty when nothing is. The empty key is none, and right.
+func CheckCollapseKey(s string) string {
+	switch {
+	case len(s) > MaxCollapseKey:
+		return tooLong(len(s), MaxCollapseKey)
+	case !printable(s):
+		return unprintable(s)
+	}
+	return ""
 }
 
 func isAlphanumeric(c byte) bool {

@@ -100,7 +100,7 @@ func (c *compiler) template(src *templateSource) *builder {
 	}
 	b.out = &Template{
 		Name: src.name, Category: b.settings.category, Lane: b.settings.lane, ExpiresIn: b.settings.expiresIn,
-		Title: b.settings.title, Description: b.settings.about, Mandatory: b.settings.mandatory, push: b.settings.push,
+		Title: b.settings.title, Description: b.settings.about, Mandatory: b.settings.mandatory, CollapseKey: b.settings.collapse, push: b.settings.push,
 		defaultLocale: c.settings.defaultLocale, readers: c.readers, groups: map[notice.Medium]map[string]*group{},
 	}
 	if err := survive(func() { b.compile(file) }); err != nil {

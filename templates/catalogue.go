@@ -39,6 +39,8 @@ type Template struct {
 	Lane      notice.Lane   // of a notification that names no priority
 	ExpiresIn time.Duration // of a notification that names no expires_at; 0 is never
 	Samples   []Sample      // "default" first, then by name
+	// CollapseKey is that of a notification that names none.
+	CollapseKey string
 	// Title and Description say to people what it is for; empty: nothing.
 	Title       string
 	Description string

@@ -24,6 +24,7 @@ type settings struct {
 	replyTo   map[string]string // a mailbox, the same way
 	css       string            // cssInline, cssKeep; empty: as the layout wants it
 	push      *pushDefaults     // nil: none
+	collapse  string            // collapse_key
 	mandatory bool              // opt_out: false
 	title     string
 	about     string     // description
@@ -55,7 +56,7 @@ func defaultKeys() []string {
 }
 
 func templateKeys() []string {
-	return append(defaultKeys(), "title", "description", "opt_out", "digest", "schema", "samples")
+	return append(defaultKeys(), "title", "description", "opt_out", "collapse_key", "digest", "schema", "samples")
 }
 
 // parseCatalogueSettings reads catalogue.yaml; without the file the default
@@ -128,6 +129,11 @@ func (s *settings) readKey(doc document, key string, value *yaml.Node, faults *F
 		s.channels = readChannels(doc, value, faults)
 	case "push":
 		s.push = readPush(doc, value, s.push, faults)
+	case "collapse_key":
+		s.collapse = doc.text(key, value, faults)
+		if detail := notice.CheckCollapseKey(s.collapse); detail != "" {
+			faults.add(doc.at(value), "collapse_key: %s", detail)
+		}
 	case "title":
 		s.title = readProse(doc, key, value, maxTitle, faults)
 	case "description":
