@@ -46,11 +46,15 @@ func (l *lab) fastHosts() (targets []string) {
 
 // drainHosts fills the queue with n notifications over the targets, and
 // measures how fast those to the fast hosts arrive. What has not come within
-// limit does not count.
+// limit does not count. Processor time is that of all, a delivery to a fast host.
 func (l *lab) drainHosts(ctx context.Context, n, fast int, targets []string, limit time.Duration) (o outcome, note string, err error) {
 	j := l.postBatches(n, "")
 	j.Targets = targets
 	if err := l.fill(ctx, j); err != nil {
+		return o, "", err
+	}
+	m, err := l.startMeter(ctx)
+	if err != nil {
 		return o, "", err
 	}
 	consumer, err := l.startGateway(ctx, "consume")
@@ -65,12 +69,16 @@ func (l *lab) drainHosts(ctx context.Context, n, fast int, targets []string, lim
 		note = fmt.Sprintf("%s of %s had arrived after %v", thousands(s.Count), thousands(int64(fast)), limit)
 		s.LastNS = max(s.LastNS, s.FirstNS+int64(limit))
 	}
+	delivered := int(s.Count)
+	if o.cpu, err = m.each(ctx, delivered); err != nil {
+		return o, "", err
+	}
 	used, err := consumer.cpu()
 	if err != nil {
 		return o, "", err
 	}
 	consumer.kill() // it would wait for the slow host
-	o.value, o.cpu = s.rate(), cost{}
-	o.cpu.add("consume", used, n)
+	o.value = s.rate()
+	o.cpu.add("consume", used, delivered)
 	return o, note, ctx.Err()
 }
