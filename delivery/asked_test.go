@@ -116,9 +116,11 @@ func runMeter(t *testing.T, consumers int, length time.Duration) *meter {
 }
 
 func TestAHostThatRefusesAboveARateIsSentWhatItTakes(t *testing.T) {
-	length := 12
+	// A busy machine loses what the clock of a rate hands out while it stands
+	// still; the simulation in throttle has the exact figures.
+	length, least := 12, 40.
 	if os.Getenv("CARILLON_LONG") != "" {
-		length = 60
+		length, least = 60, 200
 	}
 	for _, consumers := range []int{1, 2} {
 		t.Run(fmt.Sprint(consumers, " consumers"), func(t *testing.T) {
@@ -128,10 +130,9 @@ func TestAHostThatRefusesAboveARateIsSentWhatItTakes(t *testing.T) {
 			if share := float64(m.refused) / (total + float64(m.refused)); share > .05 {
 				t.Errorf("%.3f of all were refused", share)
 			}
-			// A busy machine loses what the clock of a rate hands out while it
-			// stands still; the simulation in throttle has the exact figures.
-			if rate := m.settled(length-5, length-1); rate < 40 {
-				t.Errorf("%.0f a second at the end, of 300 that are allowed", rate)
+			t.Logf("%.0f a second from the tenth on", m.settled(10, length-1))
+			if rate := m.settled(length-5, length-1); rate < least {
+				t.Errorf("%.0f a second at the end, of 300 that are allowed; want %.0f", rate, least)
 			}
 			if m.early > 10 {
 				t.Errorf("%d came while it had asked for rest", m.early)

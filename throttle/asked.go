@@ -46,8 +46,12 @@ func (at *Destination) inPace(now time.Time) bool {
 }
 
 // Among says how many consumers send to the same destinations: each has learned
-// its own part of a rate, and what one of them puts off any may get back.
-func (d *Destinations) Among(consumers int) { d.among = max(consumers, 1) }
+// its own part of a rate, and what one of them puts off any may get back. Fewer
+// are believed when they are told of twice: of those that begin together the
+// first hears of no other, and puts off most of a flood by that.
+func (d *Destinations) Among(consumers int) {
+	d.among, d.counted = max(consumers, d.counted, 1), consumers
+}
 
 // Restless reports whether a destination's next place comes by the clock and
 // not by an answer: it is paused, or held to a rate.

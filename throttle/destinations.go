@@ -54,8 +54,10 @@ type Destinations struct {
 	rules  DestinationRules
 	share  int
 	byName map[string]*Destination
-	among  int // consumers, this one included
-	slow   int // places in use at slow destinations
+	among  int // consumers, this one included, as far as they are heard of
+	// counted is how many there were at the last count.
+	counted int
+	slow    int // places in use at slow destinations
 
 	last   *Destination // that was called last
 	lastAt time.Time    // when
@@ -80,7 +82,11 @@ type Destination struct {
 // NewDestinations makes Destinations that know nothing of anybody.
 func NewDestinations(r DestinationRules) *Destinations {
 	r.Slots = max(r.Slots, 1)
-	return &Destinations{rules: r, share: max(1, min(r.Slots/2, max(32, r.Slots/4))), byName: map[string]*Destination{}, among: 1}
+	others := 1
+	if r.Told != nil {
+		others = amongMost // until it is known
+	}
+	return &Destinations{rules: r, share: max(1, min(r.Slots/2, max(32, r.Slots/4))), byName: map[string]*Destination{}, among: others, counted: others}
 }
 
 // Entry is whether one more may be sent to a destination now.

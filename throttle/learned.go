@@ -18,6 +18,9 @@ const (
 	// tried. It doubles, up to probeMost, with every ceiling that is found where
 	// the last one was.
 	probeAfter, probeMost = time.Minute, 16 * time.Minute
+	// probeSoon is how long a rate is kept that is less than doubtful of what was
+	// just taken: the machine may have been too busy to tell.
+	probeSoon, doubtful = 15 * time.Second, 0.9
 	// probeStep is by how much more is tried the first time, and probeEvery the
 	// time until it is doubled.
 	probeStep, probeEvery = 0.02, 15 * time.Second
@@ -32,8 +35,10 @@ const (
 	tellingTaken           = 16
 	startEvery             = 500 * time.Millisecond
 	startStep, startGrowth = 0.04, 1.6
-	// paceBurst is how much of a rate may go at once.
-	paceBurst = 25 * time.Millisecond
+	// paceBurst is how much of a rate may go at once, to make up for what a busy
+	// machine was late with. No more than the rate goes in any second, so a
+	// receiver that counts by the second sees nothing of it.
+	paceBurst = 100 * time.Millisecond
 	// leastRate is the lowest rate that is learned, a second.
 	leastRate = 0.5
 )
@@ -57,9 +62,10 @@ type learned struct {
 	first   flood
 	cut     float64       // by how much the rate was lowered last, as a guess
 	pace    *rate.Limiter // nil: as much as may be
+	calls   *recent       // that pace let go
 	ceiling float64       // that was found; 0: not yet
 	patient time.Duration // the probeAfter of this ceiling
-	kept    float64       // the pace that was set after the refusal
+	kept    float64       // the highest pace that was borne since the refusal, or set after it
 	since   time.Time     // when the pace was set after the refusal
 	stepped time.Time     // when it was raised last
 	step    float64       // by how much next
@@ -106,7 +112,7 @@ func (l *learned) resume(now time.Time) {
 	}
 	ran, before := l.refused.Sub(l.began), l.rate()
 	next, ceiling := l.estimate(ran, before, float64(l.lately))
-	l.notePatience(ceiling)
+	l.notePatience(ceiling, next < doubtful*float64(l.lately))
 	l.ceiling, l.step = ceiling, probeStep
 	if ceiling == 0 {
 		l.step = startStep
@@ -114,6 +120,7 @@ func (l *learned) resume(now time.Time) {
 	l.since, l.stepped, l.limited = now, now, now
 	l.began, l.taken, l.refused = time.Time{}, 0, time.Time{}
 	l.kept = max(next, leastRate)
+	l.pace = nil // what was saved up in the pause is void
 	l.setRate(now, l.kept)
 }
 
@@ -168,8 +175,12 @@ type flood struct {
 }
 
 // notePatience waits longer with the next probe when the last one found what
-// was known.
-func (l *learned) notePatience(ceiling float64) {
+// was known, and not for long when what it found is in doubt.
+func (l *learned) notePatience(ceiling float64, doubt bool) {
+	if doubt {
+		l.patient = probeSoon
+		return
+	}
 	if l.ceiling > 0 && ceiling > l.ceiling*(1-sameCeiling) && ceiling < l.ceiling*(1+sameCeiling) {
 		l.patient = min(2*l.patient, probeMost)
 		return
@@ -189,7 +200,7 @@ func (l *learned) setRate(now time.Time, perSecond float64) {
 	perSecond = max(perSecond, leastRate)
 	burst := max(1, int(perSecond*paceBurst.Seconds()))
 	if l.pace == nil {
-		l.pace = rate.NewLimiter(rate.Limit(perSecond), burst)
+		l.pace, l.calls = rate.NewLimiter(rate.Limit(perSecond), burst), &recent{}
 		l.pace.AllowN(now, burst-1) // nothing is saved up
 		return
 	}
@@ -204,7 +215,7 @@ func (l *learned) ready(now time.Time) bool {
 		return true
 	}
 	l.grow(now)
-	if l.pace == nil || l.pace.TokensAt(now) >= 1 {
+	if l.pace == nil || l.pace.TokensAt(now) >= 1 && float64(l.calls.count(now)) < l.rate() {
 		return true
 	}
 	l.limited = now
@@ -215,20 +226,25 @@ func (l *learned) ready(now time.Time) bool {
 func (l *learned) take(now time.Time) {
 	if l.pace != nil {
 		l.pace.AllowN(now, 1)
+		l.calls.add(now)
 	}
 }
 
-// grow raises the rate: fast while there is no ceiling, and beyond it rarely
-// and with care, then ever faster; and forgets it when it has become idle.
+// grow raises the rate: fast while there is no ceiling and as long as it holds
+// anything up, and beyond it rarely and with care, then ever faster; and forgets
+// it when it has become idle.
 func (l *learned) grow(now time.Time) {
 	switch {
 	case now.Sub(l.limited) > forgetAfter, l.ceiling > 0 && l.rate() > forgetTimes*l.ceiling:
-		l.pace, l.ceiling = nil, 0
-	case l.ceiling == 0 && now.Sub(l.stepped) >= startEvery:
+		l.pace, l.calls, l.ceiling = nil, nil, 0
+	case l.ceiling == 0 && now.Sub(l.stepped) >= startEvery && l.limited.After(l.stepped):
 		l.stepped = now
 		l.setRate(now, l.rate()*(1+l.step))
 		l.step = min(l.step*startGrowth, 1)
 	case l.ceiling > 0 && now.Sub(l.since) >= l.patient && now.Sub(l.stepped) >= probeEvery:
+		if l.limited.After(l.stepped) {
+			l.kept = l.rate() // it was borne
+		}
 		l.stepped = now
 		l.setRate(now, l.rate()*(1+l.step))
 		l.step = min(2*l.step, 1)

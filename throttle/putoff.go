@@ -11,7 +11,8 @@ const (
 	putOffMost = 5 * time.Minute
 	// hiccup is how much longer than the shortest time anything is put off for
 	// at least when it is only supposed that a destination is slow, since it has
-	// given no answer for a while; ten times that while when it is longer.
+	// given no answer for a while; ten times that while when it is longer. One
+	// that is held to a rate is known better.
 	hiccup = 10 * time.Second
 	// downSpacing is the time between two that come back to a destination that
 	// is down, whose pace nobody knows.
@@ -29,6 +30,12 @@ const (
 	// supply is how many come back for one that a destination takes which is held
 	// to a rate, so that its line never runs dry.
 	supply = 1.25
+	// amongMost is for how many consumers' parts of a rate one of them has things
+	// come back, when there are more. All of them do, so too much comes while each
+	// has something put off, and is put off again by whoever has room: that evens
+	// out what they have. With one part alone the host would idle once only one of
+	// two has any.
+	amongMost = 2
 	// lineTime is how much of a destination's work, in time, is worth keeping
 	// at hand.
 	lineTime = 2 * time.Second
@@ -40,7 +47,7 @@ const (
 func (d *Destinations) PutOff(at *Destination) time.Duration {
 	now := d.rules.Now()
 	first, spacing, most := now.Add(putOffLeast), d.interval(at, now), putOffMost
-	if silent := at.silence(now); silent > at.answers.average {
+	if silent := at.silence(now); at.learned.pace == nil && silent > at.answers.average {
 		most = min(max(hiccup, 10*silent), most)
 	}
 	switch {
@@ -67,7 +74,7 @@ func (d *Destinations) interval(at *Destination, now time.Time) time.Duration {
 		perSecond = max(float64(at.learned.lately), perSecond, 1)
 	}
 	if perSecond > 0 {
-		return time.Duration(float64(time.Second) / (supply * perSecond * float64(d.among)))
+		return time.Duration(float64(time.Second) / (supply * perSecond * float64(min(d.among, amongMost))))
 	}
 	return max(at.answers.average, at.silence(now)) / time.Duration(max(at.used, 1))
 }
