@@ -50,7 +50,7 @@ const (
 // the second does within two: what it took within one of them is its rate. One
 // that saves up what was not used takes longer, the longer the nearer its rate
 // is, and has then taken its rate and what was saved, which is supposed to be a
-// second's worth. docs/decisions/021 says more.
+// second's worth. docs/decisions/026 says more.
 type learned struct {
 	recent  recent
 	began   time.Time // of the run: the first call after a rest
@@ -194,6 +194,12 @@ func (l *learned) rate() float64 {
 		return 0
 	}
 	return float64(l.pace.Limit())
+}
+
+// guessed reports whether the rate is still sought: by one that began late in a
+// flood hardly any was taken, which says nothing of when its like may go.
+func (l *learned) guessed() bool {
+	return l.ceiling == 0 && (l.pace != nil || !l.refused.IsZero() && l.lately < tellingTaken)
 }
 
 func (l *learned) setRate(now time.Time, perSecond float64) {
