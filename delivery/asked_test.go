@@ -206,7 +206,7 @@ func TestOfFourConsumersOneProbesAHostThatIsDown(t *testing.T) {
 	}
 	w.admitTo(400, "dead")
 	// Down at once in each, the first probes come after 5 s, and then after 10.
-	time.Sleep(13 * time.Second)
+	time.Sleep(9 * time.Second)
 	mu.Lock()
 	defer mu.Unlock()
 	first, probes := calls[0], 0
@@ -218,6 +218,6 @@ func TestOfFourConsumersOneProbesAHostThatIsDown(t *testing.T) {
 	}
 	t.Logf("%d calls, %d of them probes", len(calls), probes)
 	if probes != 1 {
-		t.Errorf("%d probes within 13 s by four consumers, want one", probes)
+		t.Errorf("%d probes within 9 s by four consumers, want one", probes)
 	}
 }

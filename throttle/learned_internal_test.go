@@ -300,3 +300,46 @@ func TestOneThatRefusesEverythingIsCalledRarelyAndSoonAgainWhenItIsWell(t *testi
 		t.Errorf("%.1f/s three minutes after it is well", r)
 	}
 }
+
+func TestFewerConsumersAreBelievedWhenTheyAreToldOfTwice(t *testing.T) {
+	d := NewDestinations(DestinationRules{Slots: 64, Now: func() time.Time { return simulated }, Told: func(Word) {}})
+	for i, step := range []struct{ told, want int }{{1, 2}, {2, 2}, {4, 4}, {2, 4}, {2, 2}, {1, 2}, {1, 1}} {
+		if d.Among(step.told); d.among != step.want {
+			t.Errorf("count %d: told of %d, it goes by %d consumers, want %d", i, step.told, d.among, step.want)
+		}
+	}
+}
+
+func TestWhatIsLateIsMadeUpForWithinWhatASecondMayHave(t *testing.T) {
+	l := &learned{}
+	now := simulated
+	l.ceiling, l.since, l.stepped, l.limited, l.patient = 100, now, now, now, probeAfter
+	l.setRate(now, 100)
+	count := func(length time.Duration) (n int) {
+		for end := now.Add(length); now.Before(end); now = now.Add(time.Millisecond) {
+			if l.may(now) {
+				n++
+			}
+		}
+		return n
+	}
+	count(2 * time.Second)
+	now = now.Add(80 * time.Millisecond) // in which the machine did something else
+	if n := count(10 * time.Millisecond); n < 8 || n > 10 {
+		t.Errorf("%d went at once after 80 ms, want the 8 that were late", n)
+	}
+	if n := count(time.Second); n > 101 {
+		t.Errorf("%d in the second after, at 100 a second", n)
+	}
+}
+
+func TestARateThatWasBorneIsWhatARefusalLeadsBackTo(t *testing.T) {
+	l, now := knownRate()
+	rate := l.rate()
+	now, _ = drive(l, now, l.patient+probeEvery+time.Second, 1000)
+	l.refuse(now)
+	l.resume(now.Add(simulatedPause))
+	if got := l.rate() / rate; got < 1.019 || got > 1.021 {
+		t.Errorf("it goes on at %.3f times the rate, want the 1.02 that were borne", got)
+	}
+}

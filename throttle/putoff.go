@@ -47,7 +47,7 @@ const (
 func (d *Destinations) PutOff(at *Destination) time.Duration {
 	now := d.rules.Now()
 	first, spacing, most := now.Add(putOffLeast), d.interval(at, now), putOffMost
-	if silent := at.silence(now); at.learned.pace == nil && silent > at.answers.average {
+	if silent := at.silence(now); at.learned.guessed() || at.learned.pace == nil && silent > at.answers.average {
 		most = min(max(hiccup, 10*silent), most)
 	}
 	switch {
