@@ -230,7 +230,7 @@ func TestWhatExpiresBeforeItIsSentIsExpired(t *testing.T) {
 		id := w.admit(n)
 		w.retrying(id, 1, 1)
 		w.clock.Advance(2 * time.Minute)
-		if r := w.ended(id); statuses(r)[0] != "expired" || len(w.webhook.sent(id)) != 1 {
+		if r := w.ended(id); statuses(r)[0] != "expired expires_at" || len(w.webhook.sent(id)) != 1 {
 			t.Errorf("ended as %v after %d sends", statuses(r), len(w.webhook.sent(id)))
 		}
 	})
