@@ -14,6 +14,9 @@ const (
 	// given no answer for a while; ten times that while when it is longer. One
 	// that is held to a rate is known better.
 	hiccup = 10 * time.Second
+	// sharedMost is the same where others send to the destination too: what one
+	// consumer has learned may be a small part of what it takes.
+	sharedMost = time.Minute
 	// downSpacing is the time between two that come back to a destination that
 	// is down, whose pace nobody knows.
 	downSpacing = 10 * time.Millisecond
@@ -47,7 +50,10 @@ const (
 func (d *Destinations) PutOff(at *Destination) time.Duration {
 	now := d.rules.Now()
 	first, spacing, most := now.Add(putOffLeast), d.interval(at, now), putOffMost
-	if silent := at.silence(now); at.learned.guessed() || at.learned.pace == nil && silent > at.answers.average {
+	if d.among > 1 {
+		most = sharedMost
+	}
+	if silent := at.silence(now); d.guessed(at) || at.learned.pace == nil && silent > at.answers.average {
 		most = min(max(hiccup, 10*silent), most)
 	}
 	switch {
@@ -64,6 +70,13 @@ func (d *Destinations) PutOff(at *Destination) time.Duration {
 	}
 	at.back = at.back.Add(spacing)
 	return due.Sub(now)
+}
+
+// guessed reports whether a destination's rate says nothing of when more may
+// go: it is still sought, or is next to nothing beside others' parts of it.
+func (d *Destinations) guessed(at *Destination) bool {
+	rate := at.learned.rate()
+	return at.learned.guessed() || d.among > 1 && rate > 0 && rate < tellingTaken
 }
 
 // interval is the time between two places that come free at a destination, as
