@@ -286,7 +286,7 @@ func (w *world) keys(ctx context.Context) (map[string]string, error) {
 		for _, kind := range []string{"stream", "zset"} {
 			keys := c.ScanType(ctx, 0, "*", scanPage, kind).Iterator()
 			for keys.Next(ctx) {
-				if !noWork.MatchString(keys.Val()) {
+				if work.MatchString(keys.Val()) && !noWork.MatchString(keys.Val()) {
 					mu.Lock()
 					out[keys.Val()] = kind
 					mu.Unlock()
@@ -301,7 +301,11 @@ func (w *world) keys(ctx context.Context) (map[string]string, error) {
 	return out, err
 }
 
-// noWork are the keys of streams and sorted sets that hold no work.
+// work are the keys that may hold any: the partitions' own and the inbox. What
+// channels and the catalogue share has tags of other names.
+var work = regexp.MustCompile(`^(\{[^}]*:[0-9]+\}:|[^{}]*:inbox$)`)
+
+// noWork are those of them, streams and sorted sets, that hold none.
 var noWork = regexp.MustCompile(`:(finals|processes|canceled|erasures)$`)
 
 // scanPage is how many keys one SCAN looks at.
