@@ -143,7 +143,7 @@ func TestEveryPromisedMetricTellsWhatHappened(t *testing.T) {
 		`carillon_deliveries_total{channel="webhook",outcome="delivered"}`: 2,
 		`carillon_deliveries_total{channel="webhook",outcome="dead"}`:      1,
 		`carillon_retries_total{channel="webhook"}`:                        1,
-		`carillon_throttled_total{action="pause",scope="host"}`:         1,
+		`carillon_throttled_total{action="pause",scope="host"}`:            1,
 		`carillon_send_seconds{channel="webhook"}`:                         5, // 1, 2 twice, 3 twice
 		`carillon_delivery_age_seconds{channel="webhook",lane="normal"}`:   2, // what a provider took
 		`carillon_inflight{channel="webhook"}`:                             0,
