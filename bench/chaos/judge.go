@@ -51,7 +51,7 @@ type tally struct {
 
 // earlyBy is how far before send_at an arrival still counts as in time: ids
 // and due times are kept in milliseconds.
-const earlyBy = 20 * time.Millisecond
+const earlyBy = 150 * time.Millisecond
 
 // judge counts what arrived against what was answered with 202.
 func judge(sent []posted, came map[target]*arrival, forgetful []window) tally {
