@@ -29,9 +29,9 @@ type anchor struct {
 
 const (
 	syncEvery = time.Second
-	// syncSlack is how far the server's clock and ours may be apart beyond what
-	// a round trip leaves open before the anchor moves: a clock that trembles
-	// would be worse than one that is a millisecond off.
+	// syncSlack is how far ours may be outside of what a round trip leaves open
+	// before the anchor moves: a clock that trembles would be worse than one that
+	// is a millisecond off.
 	syncSlack = time.Millisecond
 )
 
@@ -48,25 +48,29 @@ func (c *Clock) Now() time.Time {
 	return a.server.Add(time.Since(a.local))
 }
 
-// Sync sets the clock by the server's, to within half of the round trip.
+// Sync sets the clock by the server's. The server told its time somewhere on the
+// round trip, and it is taken to have done so at the very end: the clock may be
+// late by a part of the trip, until a quicker answer comes, but is not early, or
+// a machine under load would send what is scheduled before its time.
 func (c *Clock) Sync(ctx context.Context) error {
 	asked := time.Now()
 	told, err := c.rdb.Time(ctx).Result()
 	if err != nil {
 		return unavailable(err)
 	}
-	half := time.Since(asked) / 2
-	c.set(told.Add(half), half)
+	c.set(told, time.Since(asked))
 	return nil
 }
 
-// set takes the server's time in, which is right to within slack. An anchor
-// that may still be right stays.
-func (c *Clock) set(server time.Time, slack time.Duration) {
-	if c.anchor.Load() != nil && server.Sub(c.Now()).Abs() <= slack+syncSlack {
-		return
+// set takes in that the server's time is now between what it told and a round
+// trip more. An anchor that may be right by that stays.
+func (c *Clock) set(told time.Time, trip time.Duration) {
+	if c.anchor.Load() != nil {
+		if past := c.Now().Sub(told); past >= -syncSlack && past <= trip+syncSlack {
+			return
+		}
 	}
-	c.anchor.Store(&anchor{server: server.Round(0), local: time.Now()})
+	c.anchor.Store(&anchor{server: told.Round(0), local: time.Now()})
 }
 
 // Follow keeps the clock set until ctx ends. While the server is away the

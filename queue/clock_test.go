@@ -17,7 +17,7 @@ func TestAClockIsItsServersWhateverTheHostSays(t *testing.T) {
 	if off := time.Until(c.Now()).Abs(); off > time.Second {
 		t.Fatalf("before the first answer the clock is the host's, but it is %v off", off)
 	}
-	theirs := time.Now().Add(-time.Hour)
+	theirs := time.Now().Add(-time.Hour).Truncate(time.Microsecond) // as TIME tells it
 	server.SetTime(theirs)
 	if err := c.Sync(t.Context()); err != nil {
 		t.Fatal(err)
@@ -47,11 +47,35 @@ func TestAClockMovesOnlyBeyondWhatARoundTripLeavesOpen(t *testing.T) {
 			}
 		}
 		at(time.Hour + time.Minute)
-		c.set(start.Add(time.Hour+time.Minute+5*time.Millisecond), 10*time.Millisecond)
+		c.set(start.Add(time.Hour+time.Minute-5*time.Millisecond), 10*time.Millisecond)
 		at(time.Hour + time.Minute)
-		c.set(start.Add(time.Hour+time.Minute+5*time.Millisecond), time.Millisecond)
-		at(time.Hour + time.Minute + 5*time.Millisecond)
+		c.set(start.Add(time.Hour+time.Minute-5*time.Millisecond), time.Millisecond)
+		at(time.Hour + time.Minute - 5*time.Millisecond)
+		c.set(start.Add(time.Hour+time.Minute), 10*time.Millisecond)
+		at(time.Hour + time.Minute)
 		c.set(start, 10*time.Millisecond) // the server's own clock was set back
 		at(0)
+	})
+}
+
+// The server told its time at once, and the answer took 200 ms to be read: half
+// of the trip on top of it was 100 ms too much.
+func TestAClockIsNotAheadOfItsServerAfterAnAnswerThatWasSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewClock(nil)
+		for _, share := range []time.Duration{0, 1, 2} { // halves of the trip that were before the server read its clock
+			const trip = 200 * time.Millisecond
+			time.Sleep(time.Minute)
+			truth := time.Now().Add(time.Hour)
+			c.set(truth.Add(-(2-share)*trip/2), trip)
+			if off := c.Now().Sub(truth); off > 0 || off < -trip {
+				t.Errorf("%d halves of the trip before: the clock is %v past the server's", share, off)
+			}
+		}
+		truth := time.Now().Add(time.Hour)
+		c.set(truth, 100*time.Microsecond)
+		if off := c.Now().Sub(truth); off != 0 {
+			t.Errorf("after a quick answer the clock is %v past the server's", off)
+		}
 	})
 }

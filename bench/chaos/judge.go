@@ -49,9 +49,9 @@ type tally struct {
 	Examples       []string      `json:"examples,omitempty"`
 }
 
-// earlyBy is how far before send_at an arrival still counts as in time: ids
-// and due times are kept in milliseconds.
-const earlyBy = 150 * time.Millisecond
+// earlyBy is how far before send_at an arrival still counts as in time: due times
+// are kept in milliseconds, and so near do processes follow Redis' clock.
+const earlyBy = 5 * time.Millisecond
 
 // judge counts what arrived against what was answered with 202.
 func judge(sent []posted, came map[target]*arrival, forgetful []window) tally {
