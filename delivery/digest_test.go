@@ -421,3 +421,43 @@ func numbersOf(t *testing.T, body string) []int {
 	}
 	return got.All
 }
+
+func TestAPersonsOpenDigestsAreListedWhileTheyCollect(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, digesting(1, func(c *config.Cap) { c.DigestMax = config.DigestMax{Items: 3, Size: 64 << 10} }))
+	w.start("c1")
+	cfg := config.Queue{Namespace: "t", Partitions: 2}
+	look := func(user string) []queue.OpenDigest {
+		t.Helper()
+		open, err := queue.OpenDigests(t.Context(), w.rdb, cfg, "acme", user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return open
+	}
+	ids := w.admitNotes("ada", 6)
+	w.admitNotes("bob", 2)
+	carrier := w.became(ids[2], 1, notice.StatusDeferred)
+	open := look("ada")
+	if len(open) != 1 {
+		t.Fatalf("ada's are %+v, want one", open)
+	}
+	got, why := open[0], last(carrier)
+	if want := (queue.OpenDigest{Rule: "hourly", Template: "notes", Carrier: carrier.ID, Channel: notice.ChannelWebhook, Address: "ada.example",
+		Items: 3, More: 2, Size: got.Size, Opened: why.At, Goes: why.Until}); got != want || got.Size == 0 {
+		t.Errorf("it is %+v\nwant  %+v", got, want)
+	}
+	if open := look("bob"); len(open) != 1 || open[0].Items != 1 {
+		t.Errorf("bob's are %+v, want one with its carrier alone", open)
+	}
+	if open := look("eve"); len(open) != 0 {
+		t.Errorf("eve's are %+v, want none", open)
+	}
+	w.clock.Advance(61 * time.Minute)
+	w.became(ids[2], 1, notice.StatusDelivered)
+	if open := look("ada"); len(open) != 0 {
+		t.Errorf("when it has gone they are %+v", open)
+	}
+	w.nothingLeft()
+	w.noDigests()
+}

@@ -81,6 +81,8 @@ local function carries(id)
   -- What is on a stream closes it by itself.
   if redis.call('ZSCORE', KEYS[1], id) or redis.call('ZSCORE', KEYS[6], id) then
     if redis.call('GET', tag .. pointer) == id then redis.call('DEL', tag .. pointer) end
+    local persons = string.gsub(pointer, '^digesting:(.-)%..*$', 'digests:%1')
+    if persons ~= pointer then redis.call('SREM', tag .. persons, id) end
     redis.call('DEL', digest)
   end
   return false

@@ -13,5 +13,7 @@ if closed == '0' then
   redis.call('LSET', KEYS[1], 0, table.concat({bytes, more, ARGV[2], ARGV[3], pointer}, ' '))
   local open = string.match(KEYS[1], '^{.-}:') .. pointer
   if redis.call('GET', open) == ARGV[1] then redis.call('DEL', open) end
+  local persons = string.gsub(open, ':digesting:(.-)%..*$', ':digests:%1')
+  if persons ~= open then redis.call('SREM', persons, ARGV[1]) end -- an older release's pointer names no person
 end
 return redis.call('LRANGE', KEYS[1], 0, -1)

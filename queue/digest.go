@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/carillonhq/carillon/notice"
 )
 
@@ -25,7 +23,8 @@ import (
 //	                                              closed with; the key without its tag that finds the carrier
 //	<stream>\n<delivery>                          each delivery that was collected, the oldest first, as it is parked
 //
-// While a digest is open its pointer names the carrier. Whoever is about to send
+// While a digest is open its pointer names the carrier, and its person's set has
+// it, which nothing but a look at the person needs. Whoever is about to send
 // the carrier closes it: from then on the list is the same at every attempt,
 // whoever makes it, and what comes next opens another one. The list goes when
 // the carrier has ended; a dead letter keeps it.
@@ -43,13 +42,23 @@ type Digest struct {
 }
 
 // DigestName is what deliveries are collected under: nothing of two of them that
-// differ in their recipient, address, template or rule comes together.
+// differ in their recipient, address, template or rule comes together. It begins
+// with whose it is.
 func DigestName(d *notice.Delivery, template, rule string) string {
+	return digestPerson(d.Tenant, d.To.User) + "." +
+		hashed(16, d.Tenant, d.To.User, string(d.Address.Channel), d.Address.To, d.Address.App, string(d.Address.Environment), template, rule)
+}
+
+// digestPerson stands for a person in the names of their digests.
+func digestPerson(tenant, user string) string { return hashed(9, tenant, user) }
+
+// hashed is so many bytes of the hash of some words, in letters.
+func hashed(length int, words ...string) string {
 	h := sha256.New()
-	for _, s := range [...]string{d.Tenant, d.To.User, string(d.Address.Channel), d.Address.To, d.Address.App, string(d.Address.Environment), template, rule} {
+	for _, s := range words {
 		fmt.Fprintf(h, "%d %s ", len(s), s)
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:length])
 }
 
 // DigestPlace is where the carrier of a digest is looked for.
@@ -239,22 +248,4 @@ func (q *Queue) handOn(ctx context.Context, p int, s *Settlement, now time.Time)
 		return q.run(ctx, c)
 	}
 	return nil
-}
-
-// OpenDigest reports how many deliveries a carrier has collected, and how many
-// more it had no room for; none when it carries nothing.
-func (q *Queue) OpenDigest(ctx context.Context, carrier string) (items, more int, err error) {
-	p, _, _, err := notice.SplitID(carrier)
-	if err != nil {
-		return 0, 0, fmt.Errorf("looking at a digest: %w", err)
-	}
-	rows, err := q.rdb.LRange(ctx, q.keys.digest(p, carrier), 0, -1).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, 0, unavailable(err)
-	}
-	if len(rows) == 0 {
-		return 0, 0, nil
-	}
-	got, err := readCollected(carrier, rows)
-	return len(got.Items), got.More, err
 }

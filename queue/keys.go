@@ -26,6 +26,7 @@ import (
 //	{ns:p}:n:{id}               string   a notification's record, see record.go
 //	{ns:p}:digest:{delivery}    list     what is collected for a delivery, see digest.go
 //	{ns:p}:digesting:{name}     string   the delivery that an open digest is collected for
+//	{ns:p}:digests:{person}     set      the deliveries that carry a person's open digests, see digest.go
 //	{ns:p}:finals               stream   the ids of closed records, see finals.lua
 //	{ns:p}:rate:{tenant}:{name} string   a quota, see spend.lua
 //	{ns:p}:i:{tenant}:{hash}    string   an idempotency key → id and digest
@@ -82,6 +83,10 @@ func (k keys) finals(p int) string   { return k.tag(p) + "finals" }
 func (k keys) digest(p int, carrier string) string { return k.tag(p) + "digest:" + carrier }
 
 func (k keys) digestPointer(p int, name string) string { return k.tag(p) + "digesting:" + name }
+
+// digests takes what digestPerson makes of a person. The scripts make the same
+// key of a digest's pointer.
+func (k keys) digests(p int, person string) string { return k.tag(p) + "digests:" + person }
 
 func (k keys) dead(p int, c notice.Channel) string {
 	return k.tag(p) + "dead:" + string(c)

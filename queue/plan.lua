@@ -44,6 +44,9 @@ local function open(x)
   redis.call('DEL', list)
   redis.call('RPUSH', list, '0 0 0  ' .. string.match(pointer, '^{.-}:(.*)$'))
   redis.call('PEXPIRE', list, life)
+  local persons = string.gsub(pointer, ':digesting:(.-)%..*$', ':digests:%1')
+  redis.call('SADD', persons, ARGV[x + 2])
+  if redis.call('PTTL', persons) < tonumber(life) then redis.call('PEXPIRE', persons, life) end
 end
 
 -- Returns the record line of what was collected, which was kept or only counted.

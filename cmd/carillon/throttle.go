@@ -28,7 +28,7 @@ func (throttleCmd) Help() string {
 
 // throttleShowCmd is `carillon throttle show`.
 type throttleShowCmd struct {
-	User    showUserCmd    `cmd:"" help:"A user's quiet hours, and what they have of each cap."`
+	User    showUserCmd    `cmd:"" help:"A user's quiet hours, what they have of each cap, and their open digests."`
 	Channel showChannelCmd `cmd:"" help:"A channel's rate and who has what of it, what is in flight, and what is paused."`
 	Host    showHostCmd    `cmd:"" help:"What is known of a host: pauses, whether it is down, what it is found to bear."`
 }

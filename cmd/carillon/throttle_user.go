@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/carillonhq/carillon/config"
+	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/recipients"
 	"github.com/carillonhq/carillon/throttle"
 )
@@ -23,7 +25,7 @@ type showUserCmd struct {
 
 // Help is the command's example.
 func (showUserCmd) Help() string {
-	return "Example:\n\n    carillon throttle show user u42 --tenant acme --config carillon.yaml"
+	return "Shown are the user's quiet hours, what they have of each cap, and what is being collected for them, each digest with how much it holds, when it goes, and the delivery that carries it.\n\nExample:\n\n    carillon throttle show user u42 --tenant acme --config carillon.yaml"
 }
 
 // The state of a user in `throttle show user --format json`.
@@ -35,6 +37,7 @@ type (
 		Zone    string      `json:"zone"`
 		Quiet   *quietState `json:"quiet_hours,omitempty"`
 		Caps    []capState  `json:"caps"`
+		Digests []openState `json:"digests"` // that still collect
 	}
 	quietState struct {
 		From   string    `json:"from"`
@@ -50,6 +53,20 @@ type (
 		Used    int         `json:"used"`
 		Waiting int         `json:"waiting"`
 		Free    time.Time   `json:"free"` // when the next may go
+	}
+	// openState is a digest that still collects.
+	openState struct {
+		Template string         `json:"template,omitzero"` // that it will be sent by
+		Rule     string         `json:"rule"`
+		Channel  notice.Channel `json:"channel"`
+		Address  string         `json:"address"` // shortened
+		Items    int            `json:"items"`   // with the delivery that carries it
+		More     int            `json:"more"`    // only counted
+		Size     int64          `json:"bytes"`   // of what is collected
+		Opened   time.Time      `json:"opened"`
+		Goes     time.Time      `json:"goes,omitzero"`    // left out: it is about to
+		Expires  time.Time      `json:"expires,omitzero"` // its carrier
+		Carrier  string         `json:"carrier"`
 	}
 )
 
@@ -82,7 +99,10 @@ func (v *view) user(ctx context.Context, tenant, user string) (userState, error)
 		return userState{}, unreachable(err)
 	}
 	state := userState{Tenant: tenant, User: user, Profile: profile != nil, Zone: "UTC", Quiet: v.quiet(profile), Caps: capStates(usages)}
-	counted := false
+	if state.Digests, err = v.digests(ctx, tenant, user); err != nil {
+		return state, queueError(err)
+	}
+	counted := len(state.Digests) > 0
 	for _, u := range usages {
 		counted = counted || u.Used+u.Waiting > 0
 	}
@@ -93,6 +113,24 @@ func (v *view) user(ctx context.Context, tenant, user string) (userState, error)
 		state.Zone = profile.Timezone
 	}
 	return state, nil
+}
+
+// digests are what is being collected for a user.
+func (v *view) digests(ctx context.Context, tenant, user string) ([]openState, error) {
+	open, err := queue.OpenDigests(ctx, v.rdb, v.cfg.Queue, tenant, user)
+	out := make([]openState, len(open))
+	for i, d := range open {
+		out[i] = openState{d.Template, d.Rule, d.Channel, d.Address, d.Items, d.More, d.Size, d.Opened.UTC(), inUTC(d.Goes), inUTC(d.Expires), d.Carrier}
+	}
+	return out, err
+}
+
+// inUTC leaves the zero time as it is.
+func inUTC(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
 }
 
 // quiet is which quiet hours a user has, and whether they last now; nil: none.
@@ -136,7 +174,21 @@ func printUser(out io.Writer, s userState, now time.Time) error {
 	for _, c := range s.Caps {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", printable(c.Rule), c.Over, c.Window, c.Used, c.Waiting, freeText(c.Free, now))
 	}
+	printDigests(w, s.Digests, now)
 	return w.Flush()
+}
+
+func printDigests(w io.Writer, open []openState, now time.Time) {
+	heading := "\nOPEN DIGEST\tRULE\tTO\tITEMS\tONLY COUNTED\tBYTES\tGOES\tEXPIRES\tCARRIED BY\n"
+	for _, d := range open {
+		expires := "never"
+		if !d.Expires.IsZero() {
+			expires = d.Expires.Format(time.RFC3339Nano)
+		}
+		fmt.Fprintf(w, heading+"%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", printable(d.Template), printable(d.Rule), printable(d.Address),
+			d.Items, d.More, d.Size, freeText(d.Goes, now), expires, d.Carrier)
+		heading = ""
+	}
 }
 
 // freeText is when a window has room: most do now.
