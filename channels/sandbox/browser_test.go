@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/carillonhq/carillon/channels/sandbox"
+	"github.com/carillonhq/carillon/e2e/browser"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
 func TestPageInARealBrowser(t *testing.T) {
-	chromium := launch(t)
+	chromium := browser.Launch(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"hostile content never runs":                        hostileContentNeverRuns,
 		"messages appear live as their recipient sees them": messagesAppearLive,
@@ -72,26 +73,26 @@ func hostileContentNeverRuns(t *testing.T, chromium context.Context) {
 	b := open(t, chromium, box, 1200)
 	trapURL, asked := trap(t)
 	sendHostile(t, box, hostile(trapURL))
-	b.until(`document.querySelectorAll('.row').length === 3`)
+	b.Until(`document.querySelectorAll('.row').length === 3`)
 	for seq := 3; seq >= 1; seq-- { // the mail last
-		b.click(fmt.Sprintf(`.row[data-seq="%d"]`, seq))
-		b.until(fmt.Sprintf(`document.querySelector('.row[data-seq="%d"]').getAttribute('aria-current') === 'true'`, seq))
-		if !b.is(`document.querySelectorAll('[role=tab]').length >= 3 && [...document.querySelectorAll('[role=tab]')].every((tab) => { tab.click(); return document.querySelector('.pane').textContent !== null })`) {
+		b.Click(fmt.Sprintf(`.row[data-seq="%d"]`, seq))
+		b.Until(fmt.Sprintf(`document.querySelector('.row[data-seq="%d"]').getAttribute('aria-current') === 'true'`, seq))
+		if !b.Is(`document.querySelectorAll('[role=tab]').length >= 3 && [...document.querySelectorAll('[role=tab]')].every((tab) => { tab.click(); return document.querySelector('.pane').textContent !== null })`) {
 			t.Errorf("message %d has too few tabs", seq)
 		}
 	}
-	b.is(`document.addEventListener('load', (event) => { window.frameLoaded = event.target.tagName === 'IFRAME' }, true)`)
-	b.click(`#tab-HTML`)
-	b.until(`window.frameLoaded`)
-	b.do(chromedp.Click(chromedp.CSS(`iframe`))) // its middle, which the link covers
-	b.click(`nav [data-view=refused]`)
-	b.until(`document.querySelectorAll('#refusals tbody tr').length === 1`)
-	b.click(`nav [data-view=misbehave]`)
-	b.click(`nav [data-view=inbox]`)
+	b.Is(`document.addEventListener('load', (event) => { window.frameLoaded = event.target.tagName === 'IFRAME' }, true)`)
+	b.Click(`#tab-HTML`)
+	b.Until(`window.frameLoaded`)
+	b.Do(chromedp.Click(chromedp.CSS(`iframe`))) // its middle, which the link covers
+	b.Click(`nav [data-view=refused]`)
+	b.Until(`document.querySelectorAll('#refusals tbody tr').length === 1`)
+	b.Click(`nav [data-view=misbehave]`)
+	b.Click(`nav [data-view=inbox]`)
 
-	if b.is(`'pwned' in window`) || !b.is(fmt.Sprintf(`location.href === %q`, b.base)) || asked.Load() != 0 {
+	if b.Is(`'pwned' in window`) || !b.Is(fmt.Sprintf(`location.href === %q`, b.base)) || asked.Load() != 0 {
 		t.Errorf("code ran: %v, the page left: %v, requests to strangers: %d",
-			b.is(`'pwned' in window`), !b.is(fmt.Sprintf(`location.href === %q`, b.base)), asked.Load())
+			b.Is(`'pwned' in window`), !b.Is(fmt.Sprintf(`location.href === %q`, b.base)), asked.Load())
 	}
 	if got := b.text(".head h2"); !strings.Contains(got, "<script>top.pwned=1") {
 		t.Errorf("the subject is not shown as it is: %q", got)
@@ -104,7 +105,7 @@ func messagesAppearLive(t *testing.T, chromium context.Context) {
 	if got := b.text("#empty"); !strings.Contains(got, "Nothing has arrived yet") || !strings.Contains(got, "curl") {
 		t.Errorf("the empty inbox says %q", got)
 	}
-	b.is(`window.sameDocument = true`)
+	b.Is(`window.sameDocument = true`)
 	if err := mail(box, "ada@example.com", multipart); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func messagesAppearLive(t *testing.T, chromium context.Context) {
 			t.Fatal(err)
 		}
 	}
-	b.until(`document.querySelectorAll('.row').length === 5 && window.sameDocument`)
+	b.Until(`document.querySelectorAll('.row').length === 5 && window.sameDocument`)
 	for _, tc := range []struct{ channel, css, shows string }{
 		{"email", ".head", "Grüße"},
 		{"apns", ".push.ios", "Order A-1"},
@@ -122,17 +123,17 @@ func messagesAppearLive(t *testing.T, chromium context.Context) {
 		{"webhook", ".pane .code .j-key", `"type"`},
 		{"webhook", ".head .badge.warn", "unsigned"},
 	} {
-		b.click(`.row[data-channel="` + tc.channel + `"]`)
-		b.do(chromedp.WaitVisible(chromedp.CSS(tc.css)))
-		b.until(fmt.Sprintf(`document.querySelector(%q).textContent.includes(%q)`, tc.css, tc.shows))
+		b.Click(`.row[data-channel="` + tc.channel + `"]`)
+		b.Do(chromedp.WaitVisible(chromedp.CSS(tc.css)))
+		b.Until(fmt.Sprintf(`document.querySelector(%q).textContent.includes(%q)`, tc.css, tc.shows))
 	}
-	b.click(`[data-filter=email]`)
-	b.until(`document.querySelectorAll('.row').length === 1`)
-	b.click(`[data-filter=all]`)
+	b.Click(`[data-filter=email]`)
+	b.Until(`document.querySelectorAll('.row').length === 1`)
+	b.Click(`[data-filter=all]`)
 	b.fill(`#search`, "order a-1")
-	b.until(`document.querySelectorAll('.row').length === 1`)
-	b.click(`#clear`)
-	b.until(`document.querySelectorAll('.row').length === 0 && !document.querySelector('.head')`)
+	b.Until(`document.querySelectorAll('.row').length === 1`)
+	b.Click(`#clear`)
+	b.Until(`document.querySelectorAll('.row').length === 0 && !document.querySelector('.head')`)
 	if n := len(box.Messages(sandbox.Filter{})); n != 0 {
 		t.Errorf("Clear left %d messages", n)
 	}
@@ -141,7 +142,7 @@ func messagesAppearLive(t *testing.T, chromium context.Context) {
 func newestOpensByItself(t *testing.T, chromium context.Context) {
 	box := start(t, sandbox.Options{})
 	b := open(t, chromium, box, 1200)
-	b.do(chromedp.Focus(chromedp.CSS(`#search`)))
+	b.Do(chromedp.Focus(chromedp.CSS(`#search`)))
 	if err := mail(box, "ada@example.com", multipart); err != nil {
 		t.Fatal(err)
 	}
@@ -150,28 +151,28 @@ func newestOpensByItself(t *testing.T, chromium context.Context) {
 			t.Fatal(err)
 		}
 	}
-	b.until(`document.querySelectorAll('.row').length === 5 && document.querySelector('.row[data-seq="1"]').getAttribute('aria-current') === 'true'`)
-	if !b.is(`document.querySelector('.head h2').textContent.includes('Grüße') && document.querySelector('iframe.frame') && document.activeElement.id === 'search'`) {
+	b.Until(`document.querySelectorAll('.row').length === 5 && document.querySelector('.row[data-seq="1"]').getAttribute('aria-current') === 'true'`)
+	if !b.Is(`document.querySelector('.head h2').textContent.includes('Grüße') && document.querySelector('iframe.frame') && document.activeElement.id === 'search'`) {
 		t.Error("the mail did not open, or it took the focus")
 	}
-	b.click(`[data-filter=webhook]`)
-	b.until(`document.querySelector('.head h2').textContent.includes('Webhook') || document.querySelector('.pane .code')`)
-	b.click(`[data-filter=all]`)
-	b.until(`document.querySelector('iframe.frame')`)
+	b.Click(`[data-filter=webhook]`)
+	b.Until(`document.querySelector('.head h2').textContent.includes('Webhook') || document.querySelector('.pane .code')`)
+	b.Click(`[data-filter=all]`)
+	b.Until(`document.querySelector('iframe.frame')`)
 
-	b.click(`.row[data-channel=apns]`)
-	b.until(`document.querySelector('.push.ios') && document.activeElement.id === 'detail'`)
-	b.click(`#search`) // nobody is reading, and still it is what somebody chose
+	b.Click(`.row[data-channel=apns]`)
+	b.Until(`document.querySelector('.push.ios') && document.activeElement.id === 'detail'`)
+	b.Click(`#search`) // nobody is reading, and still it is what somebody chose
 	if err := mail(box, "ada@example.com", multipart); err != nil {
 		t.Fatal(err)
 	}
-	b.until(`document.querySelectorAll('.row').length === 6 && (window.since ??= performance.now()) + 600 < performance.now()`) // four times as long as it takes
-	if !b.is(`document.querySelector('.push.ios') && document.activeElement.id === 'search'`) {
+	b.Until(`document.querySelectorAll('.row').length === 6 && (window.since ??= performance.now()) + 600 < performance.now()`) // four times as long as it takes
+	if !b.Is(`document.querySelector('.push.ios') && document.activeElement.id === 'search'`) {
 		t.Error("what somebody chose was replaced")
 	}
-	b.do(chromedp.EmulateViewport(360, 800), chromedp.Reload())
-	b.until(`document.querySelectorAll('.row').length === 6 && (window.since ??= performance.now()) + 600 < performance.now()`)
-	if b.is(`document.querySelector('.head')`) {
+	b.Do(chromedp.EmulateViewport(360, 800), chromedp.Reload())
+	b.Until(`document.querySelectorAll('.row').length === 6 && (window.since ??= performance.now()) + 600 < performance.now()`)
+	if b.Is(`document.querySelector('.head')`) {
 		t.Error("on a phone a message opened over the list")
 	}
 }
@@ -179,20 +180,20 @@ func newestOpensByItself(t *testing.T, chromium context.Context) {
 func misbehaveFormTells(t *testing.T, chromium context.Context) {
 	box := start(t, sandbox.Options{})
 	b := open(t, chromium, box, 1200)
-	b.click(`nav [data-view=misbehave]`)
+	b.Click(`nav [data-view=misbehave]`)
 	b.fill(`#panel-webhook [name=status]`, "99"+kb.Enter)
-	b.until(`document.querySelector('#panel-webhook .error').textContent.includes('webhook wants 200 to 599')`)
+	b.Until(`document.querySelector('#panel-webhook .error').textContent.includes('webhook wants 200 to 599')`)
 	b.fill(`#panel-webhook [name=status]`, "503")
 	b.fill(`#panel-webhook [name=retry_after]`, "30s")
 	b.fill(`#panel-webhook [name=times]`, "2"+kb.Enter)
-	b.until(`document.querySelector('#panel-webhook .now').textContent === 'Now answers 503, Retry-After 30s, 2 more times.'`)
+	b.Until(`document.querySelector('#panel-webhook .now').textContent === 'Now answers 503, Retry-After 30s, 2 more times.'`)
 	if got, err := send(t, box, notice.ChannelWebhook); err != nil || got.status != 503 || got.header.Get("Retry-After") != "30" {
 		t.Errorf("the stand-in answers %+v, %v", got, err)
 	}
-	b.until(`document.querySelector('#refused-count').textContent === '1'`)
-	b.until(`document.querySelector('#panel-webhook .now').textContent.includes('once more')`)
-	b.click(`#panel-webhook .quiet`)
-	b.until(`document.querySelector('#panel-webhook .now').textContent === 'Behaves.'`)
+	b.Until(`document.querySelector('#refused-count').textContent === '1'`)
+	b.Until(`document.querySelector('#panel-webhook .now').textContent.includes('once more')`)
+	b.Click(`#panel-webhook .quiet`)
+	b.Until(`document.querySelector('#panel-webhook .now').textContent === 'Behaves.'`)
 	if got, err := send(t, box, notice.ChannelWebhook); err != nil || got.status != 200 {
 		t.Errorf("told to behave, the stand-in answers %+v, %v", got, err)
 	}
@@ -206,18 +207,18 @@ func keyboardOnAPhone(t *testing.T, chromium context.Context) {
 		}
 	}
 	b := open(t, chromium, box, 360)
-	b.until(`document.querySelectorAll('.row').length === 2`)
-	b.do(chromedp.Focus(chromedp.CSS(`.row`)), chromedp.KeyEvent(kb.ArrowDown))
-	b.until(`document.activeElement.dataset.seq === '1'`)
-	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(`.push.ios`)), chromedp.WaitNotVisible(chromedp.CSS(`.listing`)))
-	b.do(chromedp.Focus(chromedp.CSS(`[role=tab][aria-selected=true]`)), chromedp.KeyEvent(kb.ArrowRight))
-	b.until(`document.activeElement.textContent === 'JSON' && document.querySelector('.pane .code')`)
+	b.Until(`document.querySelectorAll('.row').length === 2`)
+	b.Do(chromedp.Focus(chromedp.CSS(`.row`)), chromedp.KeyEvent(kb.ArrowDown))
+	b.Until(`document.activeElement.dataset.seq === '1'`)
+	b.Do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(chromedp.CSS(`.push.ios`)), chromedp.WaitNotVisible(chromedp.CSS(`.listing`)))
+	b.Do(chromedp.Focus(chromedp.CSS(`[role=tab][aria-selected=true]`)), chromedp.KeyEvent(kb.ArrowRight))
+	b.Until(`document.activeElement.textContent === 'JSON' && document.querySelector('.pane .code')`)
 	for _, view := range []string{"misbehave", "refused", "api", "inbox"} {
-		b.click(`nav [data-view=` + view + `]`)
-		if b.is(`document.documentElement.scrollWidth > innerWidth`) {
+		b.Click(`nav [data-view=` + view + `]`)
+		if b.Is(`document.documentElement.scrollWidth > innerWidth`) {
 			t.Errorf("the %s view is wider than a phone's screen", view)
 		}
 	}
-	b.click(`.back`)
-	b.until(`document.activeElement.dataset.seq === '1'`)
+	b.Click(`.back`)
+	b.Until(`document.activeElement.dataset.seq === '1'`)
 }

@@ -25,8 +25,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/carillonhq/carillon/e2e/browser"
 )
 
 // maxSize bounds a picture, in bytes: the repository keeps every one for ever.
@@ -46,7 +47,7 @@ func TestScreenshots(t *testing.T) {
 	}
 	base, first := startDev(t, catalogue)
 	send(t, first)
-	browser := launch(t)
+	chromium := browser.Launch(t)
 	desktop, phone := look{1440, 900, "light"}, look{360, 1120, "dark"}
 	for _, shot := range []struct {
 		file, url, click, ready string
@@ -61,7 +62,7 @@ func TestScreenshots(t *testing.T) {
 		if shot.file == "preview-fault.png" {
 			breakTemplate(t, catalogue)
 		}
-		picture := take(t, browser, shot.look, shot.url, shot.click, shot.ready)
+		picture := take(t, chromium, shot.look, shot.url, shot.click, shot.ready)
 		if err := os.WriteFile(filepath.Join(dir, shot.file), picture, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -107,31 +108,10 @@ func send(t *testing.T, line string) {
 	}
 }
 
-func launch(t *testing.T) context.Context {
-	t.Helper()
-	deadline, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	allocator, stop := chromedp.NewExecAllocator(deadline, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()))...)
-	t.Cleanup(stop)
-	ctx, quit := chromedp.NewContext(allocator)
-	t.Cleanup(quit)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting chromium: %v", err)
-	}
-	return ctx
-}
-
 // look is a screen, and the theme that its owner prefers.
 type look struct {
 	width, height int64
 	theme         string
-}
-
-func (l look) prefer(ctx context.Context, _ *chromedp.Target) error {
-	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.theme}}})
-	return err
 }
 
 // breakTemplate makes the mistake that the picture of a fault is of.
@@ -149,11 +129,11 @@ func breakTemplate(t *testing.T, catalogue string) {
 
 // take opens a page in a tab of its own, clicks what is named, and takes a picture once everything
 // has come and stands still.
-func take(t *testing.T, browser context.Context, l look, url, click, ready string) []byte {
+func take(t *testing.T, chromium context.Context, l look, url, click, ready string) []byte {
 	t.Helper()
-	tab, closeTab := chromedp.NewContext(browser)
+	tab, closeTab := chromedp.NewContext(chromium)
 	defer closeTab()
-	steps := []chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(l.width, l.height), chromedp.Func(l.prefer), chromedp.Navigate(url)}
+	steps := []chromedp.Action[chromedp.Void]{chromedp.EmulateViewport(l.width, l.height), browser.Scheme(l.theme), chromedp.Navigate(url)}
 	if click != "" {
 		all := `document.querySelectorAll('.row').length === 4` // the mail, two pushes, the webhook
 		steps = append(steps, until(all), chromedp.Click(chromedp.CSS(click)))

@@ -1,69 +1,18 @@
 package openapi_test
 
 import (
-	"context"
 	"fmt"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/carillonhq/carillon/e2e/browser"
 	"github.com/carillonhq/carillon/ingest/openapi"
 )
-
-// launch starts a Chromium that ends with the test.
-func launch(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CARILLON_SKIP_BROWSER") == "1" {
-			t.Skip("no chromium on the path, and CARILLON_SKIP_BROWSER=1")
-		}
-		t.Fatal("this test needs chromium on the path: apt-get install chromium, or set CARILLON_SKIP_BROWSER=1 to do without")
-	}
-	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	allocator, stop := chromedp.NewExecAllocator(deadline, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()))...)
-	t.Cleanup(stop)
-	ctx, quit := chromedp.NewContext(allocator)
-	t.Cleanup(quit)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting chromium: %v", err)
-	}
-	return ctx
-}
-
-func scheme(name string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
-		return err
-	})
-}
-
-// ask evaluates an expression on the page.
-func ask[T any](t *testing.T, ctx context.Context, expression string) T {
-	t.Helper()
-	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		t.Fatalf("%s: %v", expression, err)
-	}
-	return got
-}
-
-func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // faint are the texts whose contrast is below WCAG 2.2 AA (1.4.3), 4.5 to 1.
 const faint = `(() => {
@@ -96,54 +45,56 @@ const wide = `(() => {
 func TestThePageInARealBrowser(t *testing.T) {
 	server := httptest.NewServer(openapi.NewSite())
 	t.Cleanup(server.Close)
-	ctx := launch(t)
+	page := browser.Open(t, browser.Launch(t), server.URL+openapi.PathDocs, 1440, 800)
 	for _, width := range []int64{360, 1440} {
 		for _, colours := range []string{"light", "dark"} {
 			t.Run(fmt.Sprintf("%d pixels, %s", width, colours), func(t *testing.T) {
-				do(t, ctx, scheme(colours), chromedp.EmulateViewport(width, 800), chromedp.Navigate(server.URL+openapi.PathDocs))
-				if got := ask[string](t, ctx, faint); got != "" {
+				page.Do(browser.Scheme(colours), chromedp.EmulateViewport(width, 800), chromedp.Navigate(server.URL+openapi.PathDocs))
+				if got := browser.Ask[string](page, faint); got != "" {
 					t.Errorf("too faint to read: %s", got)
 				}
-				if got := ask[string](t, ctx, wide); got != "" {
+				if got := browser.Ask[string](page, wide); got != "" {
 					t.Errorf("too wide: %s", got)
 				}
-				if dark := strings.HasPrefix(ask[string](t, ctx, `getComputedStyle(document.body).backgroundColor`), "rgb(20,"); dark != (colours == "dark") {
+				if dark := strings.HasPrefix(browser.Ask[string](page, `getComputedStyle(document.body).backgroundColor`), "rgb(20,"); dark != (colours == "dark") {
 					t.Errorf("dark: %v", dark)
 				}
 			})
 		}
 	}
 	t.Run("the keyboard is enough", func(t *testing.T) {
-		do(t, ctx, chromedp.EmulateViewport(360, 800), chromedp.Navigate(server.URL+openapi.PathDocs), chromedp.KeyEvent(kb.Tab))
-		if got := ask[string](t, ctx, `document.activeElement.className`); got != "skip" {
+		page.Do(chromedp.EmulateViewport(360, 800), chromedp.Navigate(server.URL+openapi.PathDocs), chromedp.KeyEvent(kb.Tab))
+		if got := browser.Ask[string](page, `document.activeElement.className`); got != "skip" {
 			t.Errorf("the first Tab leads to %q", got)
 		}
-		do(t, ctx, chromedp.KeyEvent(kb.Enter))
-		if got := ask[string](t, ctx, `document.activeElement.id`); got != "content" {
+		page.Do(chromedp.KeyEvent(kb.Enter))
+		if got := browser.Ask[string](page, `document.activeElement.id`); got != "content" {
 			t.Errorf("the skip link leads to %q", got)
 		}
-		ask[bool](t, ctx, `(document.querySelector('#op-createNotification details summary').focus(), true)`)
-		do(t, ctx, chromedp.KeyEvent(kb.Enter))
-		if !ask[bool](t, ctx, `document.querySelector('#op-createNotification details').open`) {
+		browser.Ask[bool](page, `(document.querySelector('#op-createNotification details summary').focus(), true)`)
+		page.Do(chromedp.KeyEvent(kb.Enter))
+		if !browser.Ask[bool](page, `document.querySelector('#op-createNotification details').open`) {
 			t.Error("an answer does not open at Enter")
 		}
-		if !ask[bool](t, ctx, `[...document.querySelectorAll('pre')].every(e => e.tabIndex === 0 && e.getAttribute('aria-label'))`) {
+		if !browser.Ask[bool](page, `[...document.querySelectorAll('pre')].every(e => e.tabIndex === 0 && e.getAttribute('aria-label'))`) {
 			t.Error("an example cannot be scrolled by keys")
 		}
 	})
 	t.Run("it asked for nothing but itself", func(t *testing.T) {
-		if got := ask[string](t, ctx, `performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.endsWith('/favicon.ico')).join()`); got != "" {
+		if got := browser.Ask[string](page, `performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.endsWith('/favicon.ico')).join()`); got != "" {
 			t.Errorf("it asked for %s", got)
 		}
 	})
 	if dir := os.Getenv("CARILLON_SCREENSHOTS"); dir != "" {
 		for _, width := range []int64{360, 1440} {
-			do(t, ctx, scheme("light"), chromedp.EmulateViewport(width, 900), chromedp.Navigate(server.URL+openapi.PathDocs+"#op-createNotification"))
-			shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+			page.Do(browser.Scheme("light"), chromedp.EmulateViewport(width, 900), chromedp.Navigate(server.URL+openapi.PathDocs+"#op-createNotification"))
+			shot, err := chromedp.Run(page.Context, chromedp.CaptureScreenshot())
 			if err != nil {
 				t.Fatal(err)
 			}
-			os.WriteFile(fmt.Sprintf("%s/docs-%d.png", dir, width), shot, 0o644)
+			if err := os.WriteFile(fmt.Sprintf("%s/docs-%d.png", dir, width), shot, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/carillonhq/carillon/e2e/browser"
 	"github.com/carillonhq/carillon/templates"
 )
 
@@ -54,7 +55,7 @@ func TestAssetsAreServedUnderTheirNamesAlone(t *testing.T) {
 }
 
 func TestAssetsInARealBrowser(t *testing.T) {
-	chromium := launch(t)
+	chromium := browser.Launch(t)
 	t.Run("the page shows them, and nobody else's pictures", func(t *testing.T) { assetsAreShown(t, chromium) })
 	t.Run("an export shows them from the disk", func(t *testing.T) { assetsAreShownFromTheDisk(t, chromium) })
 }
@@ -90,8 +91,8 @@ func assetsAreShownFromTheDisk(t *testing.T, chromium context.Context) {
 	}
 	b := disk(t, chromium, dir, "order-shipped/en/default/view.html", 1440)
 	b.shows(red, 120*80-400, 120*80+400)
-	b.do(chromedp.Navigate(b.base + "index.html#en%20default"))
-	b.until(`document.querySelectorAll('.card:not([hidden])').length === 1`)
+	b.Do(chromedp.Navigate(b.base + "index.html#en%20default"))
+	b.Until(`document.querySelectorAll('.card:not([hidden])').length === 1`)
 	b.shows(red, 500, 120*80) // small, in the thumbnail
 	if asked.Load() != 0 {
 		t.Errorf("a stranger's picture was asked for %d times", asked.Load())

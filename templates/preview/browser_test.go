@@ -12,10 +12,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/carillonhq/carillon/e2e/browser"
 )
 
 func TestPageInARealBrowser(t *testing.T) {
-	chromium := launch(t)
+	chromium := browser.Launch(t)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, context.Context)
@@ -113,10 +115,10 @@ func mailIsOnTheScreen(t *testing.T, chromium context.Context) {
 
 	b.reload()
 	b.says(".subject", "Ihre Bestellung A-2") // the address remembers
-	b.click(`[data-template=price-drop]`)
+	b.Click(`[data-template=price-drop]`)
 	b.says("#name", "price-drop")
-	b.until(`document.querySelector('#tab-push').ariaSelected === 'true' && document.querySelector('.ios .heading')`)
-	if !b.is(`document.querySelector('#wanted').value === 'de-AT' && document.activeElement.dataset.template === 'price-drop'`) {
+	b.Until(`document.querySelector('#tab-push').ariaSelected === 'true' && document.querySelector('.ios .heading')`)
+	if !b.Is(`document.querySelector('#wanted').value === 'de-AT' && document.activeElement.dataset.template === 'price-drop'`) {
 		t.Error("another template forgot the locale, or lost the keyboard's place")
 	}
 }
@@ -132,10 +134,10 @@ func mailHasItsSource(t *testing.T, chromium context.Context) {
 	b.says(".email .decoded", "Your order A-1 is on its way")
 	b.press("Raw")
 	b.says(".email .raw", "X-Long: one")
-	b.is(`URL.createObjectURL = (blob) => { window.saved = blob.size; return '#' }`)
-	b.is(`HTMLAnchorElement.prototype.click = function () { window.saved = this.download + ' ' + window.saved }`)
+	b.Is(`URL.createObjectURL = (blob) => { window.saved = blob.size; return '#' }`)
+	b.Is(`HTMLAnchorElement.prototype.click = function () { window.saved = this.download + ' ' + window.saved }`)
 	b.press("Download .eml")
-	b.until(`window.saved === 'order-shipped.en.eml ' + new Blob([document.querySelector('.raw').textContent]).size`)
+	b.Until(`window.saved === 'order-shipped.en.eml ' + new Blob([document.querySelector('.raw').textContent]).size`)
 	b.visit("#order-shipped?view=raw")
 	b.says(".email .raw", "X-Long: one")
 }
@@ -146,11 +148,11 @@ func localesStandSideBySide(t *testing.T, chromium context.Context) {
 	b.pick("#beside", "de")
 	b.says(".pane:nth-child(1) .subject", "Your order A-1")
 	b.says(".pane:nth-child(2) .subject", "Ihre Bestellung A-1")
-	b.until(`(() => { const [a, b] = [...document.querySelectorAll('.framebox')].map((x) => x.getBoundingClientRect()); return a.top === b.top && a.right < b.left && a.height > 100 })()`)
+	b.Until(`(() => { const [a, b] = [...document.querySelectorAll('.framebox')].map((x) => x.getBoundingClientRect()); return a.top === b.top && a.right < b.left && a.height > 100 })()`)
 	b.pick("#sample", "bare")
 	b.says(".pane:nth-child(2) .subject", "A-2")
 	b.pick("#beside", "")
-	b.until(`document.querySelectorAll('.pane').length === 1`)
+	b.Until(`document.querySelectorAll('.pane').length === 1`)
 }
 
 func pushIsShown(t *testing.T, chromium context.Context) {
@@ -166,12 +168,12 @@ func pushIsShown(t *testing.T, chromium context.Context) {
 	}
 	b.fill("#data", note(370)) // over nine tenths of what the made-up services take
 	b.says(".meter.warn[data-service=APNs]", "of 4,096 bytes")
-	b.is(`window.before = document.querySelector('.android .note').offsetHeight`)
+	b.Is(`window.before = document.querySelector('.android .note').offsetHeight`)
 	b.press("Expanded")
-	b.until(`document.querySelector('.android .note').offsetHeight > window.before * 1.5 && location.hash.includes('push=expanded')`)
+	b.Until(`document.querySelector('.android .note').offsetHeight > window.before * 1.5 && location.hash.includes('push=expanded')`)
 	b.fill("#data", note(500))
 	b.says(".meter.bad[data-service=FCM]", "the payload is too large")
-	b.until(`document.querySelector('[role=meter]').getAttribute('aria-valuetext').includes('bytes')`)
+	b.Until(`document.querySelector('[role=meter]').getAttribute('aria-valuetext').includes('bytes')`)
 }
 
 func curlWorksAsPasted(t *testing.T, chromium context.Context) {
@@ -183,9 +185,9 @@ func curlWorksAsPasted(t *testing.T, chromium context.Context) {
 	if answer := shell(t, b.text(".curl")); answer != `{"received":true,"signature":"verified"}` {
 		t.Errorf("the shell got %s", answer)
 	}
-	b.is(`navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }`)
+	b.Is(`navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }`)
 	b.press("Copy")
-	b.until(`window.copied?.startsWith('curl -sS ')`)
+	b.Until(`window.copied?.startsWith('curl -sS ')`)
 }
 
 func formFollowsTheSchema(t *testing.T, chromium context.Context) {
@@ -198,20 +200,20 @@ func formFollowsTheSchema(t *testing.T, chromium context.Context) {
 	b.fill(order, "")
 	b.fill(`[data-pointer="/data/items/0"]`, "one thing")
 	b.press("Add to items")
-	b.until(`document.activeElement.dataset.pointer === '/data/items/2'`)
-	b.is(`document.execCommand('insertText', false, 'cocoa')`)
+	b.Until(`document.activeElement.dataset.pointer === '/data/items/2'`)
+	b.Is(`document.execCommand('insertText', false, 'cocoa')`)
 	b.press("JSON")
-	b.until(`JSON.parse(document.querySelector('#data').value).items.join() === 'one thing,<b>cake</b>,cocoa'`)
+	b.Until(`JSON.parse(document.querySelector('#data').value).items.join() === 'one thing,<b>cake</b>,cocoa'`)
 	b.fill("#data", `{"order":7,"items":["x"]}`)
 	b.says("#errors", "/data/order")
 	b.press("Form")
 	field := `document.querySelector('[data-pointer="/data/order"]')`
-	b.until(field + `?.ariaInvalid === 'true' && document.getElementById(` + field + `.getAttribute('aria-describedby')).textContent.includes('is a number: wants a string')`)
-	b.until(`document.querySelector('.pane.stale .subject')`)
+	b.Until(field + `?.ariaInvalid === 'true' && document.getElementById(` + field + `.getAttribute('aria-describedby')).textContent.includes('is a number: wants a string')`)
+	b.Until(`document.querySelector('.pane.stale .subject')`)
 	b.fill(order, `"C-3"`) // as JSON, since it is of another type
 	b.says(".subject", "Your order C-3")
-	b.until(`!document.querySelector('.pane.stale') && !document.querySelector('.form [aria-invalid]')`)
-	b.click("#reset")
+	b.Until(`!document.querySelector('.pane.stale') && !document.querySelector('.form [aria-invalid]')`)
+	b.Click("#reset")
 	b.says(".subject", "Your order A-1")
 }
 
@@ -252,8 +254,8 @@ func everyKindHasItsField(t *testing.T, chromium context.Context) {
 	write(t, dir, "kinds/en/webhook.json", `{"all":{{json .data.text}}}`)
 	write(t, dir, "kinds/template.yaml", kinds)
 	b := open(t, chromium, base, "#order-shipped", 1440)
-	b.until(`document.querySelector('[data-template=kinds]')`)
-	b.click(`[data-template=kinds]`)
+	b.Until(`document.querySelector('[data-template=kinds]')`)
+	b.Click(`[data-template=kinds]`)
 	b.says(".form", "What it is for")
 	at := func(pointer string) string { return fmt.Sprintf(`[data-pointer="/data/%s"]`, pointer) }
 	b.fill(at("whole"), "12")
@@ -262,9 +264,9 @@ func everyKindHasItsField(t *testing.T, chromium context.Context) {
 	b.fill(at("list/0/n"), "-2.5e3")
 	b.fill(at("ref/city"), "Basel")
 	b.pick(at("shape#choice"), "1")
-	b.until(`document.querySelector('[data-pointer="/data/shape/side"]')`)
+	b.Until(`document.querySelector('[data-pointer="/data/shape/side"]')`)
 	b.fill(at("shape/side"), "9")
-	b.click(`button[aria-label="Add near"], ` + `.form ` + at("ref/near"))
+	b.Click(`button[aria-label="Add near"], ` + `.form ` + at("ref/near"))
 	b.fill(at("ref/near/city"), "Thun")
 	b.press("give a value")
 	b.fill(at("maybe"), "something")
@@ -277,7 +279,7 @@ func everyKindHasItsField(t *testing.T, chromium context.Context) {
 	sorted := func(of string) string {
 		return `JSON.stringify(Object.entries(JSON.parse(` + of + `)).sort(([a], [b]) => a < b ? -1 : 1))`
 	}
-	b.until(sorted(`document.querySelector('#data').value`) + ` === ` + sorted("`"+want+"`"))
+	b.Until(sorted(`document.querySelector('#data').value`) + ` === ` + sorted("`"+want+"`"))
 	if errors := b.text("#errors"); errors != "" {
 		t.Errorf("the server finds fault with what the form made: %s", errors)
 	}
@@ -293,27 +295,27 @@ func dataIsCheckedWhileTyped(t *testing.T, chromium context.Context) {
 	b.fill("#data", `{"items":["one","two","three"]}`)
 	b.says("#errors", "/data/order")
 	b.says("#errors", "is required")
-	if !b.is(`document.querySelector('#data').ariaInvalid === 'true' && document.querySelector('.pane.stale')`) {
+	if !b.Is(`document.querySelector('#data').ariaInvalid === 'true' && document.querySelector('.pane.stale')`) {
 		t.Error("the old rendering looks as if it were that of the data")
 	}
 	b.fill("#data", `{"order":`)
 	b.says("#errors", "/data")
 	b.fill("#data", `{"order":"<img src=x onerror=top.pwned=1>","items":["one","two","three"]}`)
 	b.says(".subject", "Your order <img src=x onerror=top.pwned=1> is on its way")
-	b.until(`document.querySelector('#errors').childElementCount === 0 && !document.querySelector('.pane.stale')`)
+	b.Until(`document.querySelector('#errors').childElementCount === 0 && !document.querySelector('.pane.stale')`)
 	b.shows(blue, 3*stripe, 3*wide)
 
-	b.click(`[data-template=price-drop]`)
+	b.Click(`[data-template=price-drop]`)
 	b.says("#name", "price-drop")
-	b.until(`!document.querySelector('#data').value.includes('three')`)
-	b.click(`[data-template=order-shipped]`)
-	b.until(`document.querySelector('#data').value.includes('three')`)
+	b.Until(`!document.querySelector('#data').value.includes('three')`)
+	b.Click(`[data-template=order-shipped]`)
+	b.Until(`document.querySelector('#data').value.includes('three')`)
 	b.reload()
-	b.until(`document.querySelector('#data').value.includes('three')`)
-	b.click("#reset")
+	b.Until(`document.querySelector('#data').value.includes('three')`)
+	b.Click("#reset")
 	b.says(".subject", "Your order A-1")
-	b.until(`document.querySelector('#data').value.includes('cake') && document.querySelector('#reset').hidden`)
-	if b.is(`'pwned' in window`) {
+	b.Until(`document.querySelector('#data').value.includes('cake') && document.querySelector('#reset').hidden`)
+	if b.Is(`'pwned' in window`) {
 		t.Error("data ran")
 	}
 }
@@ -323,22 +325,22 @@ func changesOnDiskAreFollowed(t *testing.T, chromium context.Context) {
 	b := open(t, chromium, base, "#order-shipped?data=json&locale=de", 1440)
 	b.fill("#data", `{"order":"B-7","items":["one","two","three"]}`)
 	b.shows(blue, 3*stripe, 3*wide)
-	b.is(`window.sameDocument = document.querySelector('#data').selectionStart = 5`)
+	b.Is(`window.sameDocument = document.querySelector('#data').selectionStart = 5`)
 	write(t, dir, "order-shipped/de/email.html", painted(green, green))
 	b.shows(green, 3*stripe, 3*wide)
 
 	// The page itself notes when it shows the change, so that nothing of this
 	// test's own pace is in the figure.
-	b.is(`new MutationObserver(() => { if (document.querySelector('.subject').textContent === 'Neu: B-7') window.shown ??= Date.now() }).observe(document.querySelector('.subject'), {childList: true, characterData: true, subtree: true})`)
+	b.Is(`new MutationObserver(() => { if (document.querySelector('.subject').textContent === 'Neu: B-7') window.shown ??= Date.now() }).observe(document.querySelector('.subject'), {childList: true, characterData: true, subtree: true})`)
 	start := time.Now()
 	write(t, dir, "order-shipped/de/email.subject.txt", "Neu: {{.data.order}}")
-	b.until(`window.shown`)
+	b.Until(`window.shown`)
 	took := time.Duration(b.number(`window.shown`)-float64(start.UnixMilli())) * time.Millisecond
 	t.Logf("in the page %v after the file was written", took)
 	if took > 5*time.Second { // 300 ms on a machine of its own
 		t.Errorf("the change took %v to be shown", took)
 	}
-	if !b.is(`window.sameDocument === 5 && document.querySelector('#data').selectionStart === 5 && document.querySelector('#faults').hidden && document.querySelector('#locale').value === 'de' && document.activeElement.id === 'data'`) {
+	if !b.Is(`window.sameDocument === 5 && document.querySelector('#data').selectionStart === 5 && document.querySelector('#faults').hidden && document.querySelector('#locale').value === 'de' && document.activeElement.id === 'data'`) {
 		t.Error("the page loaded again, or lost the caret, the keyboard's place or the locale")
 	}
 }
@@ -350,16 +352,16 @@ func faultsStandAtTheirLine(t *testing.T, chromium context.Context) {
 	write(t, dir, "order-shipped/en/email.txt", "Hello\n\nüü {{.data.oder}}\n")
 	b.says("#faults", "order-shipped/en/email.txt:3:")
 	b.says(".subject", "Your order A-1") // the last good one
-	b.until(`document.querySelector('[data-template=order-shipped] .badge')`)
-	b.click("#faults .place")
+	b.Until(`document.querySelector('[data-template=order-shipped] .badge')`)
+	b.Click("#faults .place")
 	b.says("#source li.jump.faulty[data-line='3'] .mark", "did you mean order?")
-	b.until(`document.querySelector('#source .jump code').textContent === 'üü {{.data.oder}}'`)
-	if !b.is(`document.querySelector('#source .caret').textContent.length < 12 && location.hash.includes('file=order-shipped') && document.querySelector('#source select').value === 'order-shipped/en/email.txt'`) {
+	b.Until(`document.querySelector('#source .jump code').textContent === 'üü {{.data.oder}}'`)
+	if !b.Is(`document.querySelector('#source .caret').textContent.length < 12 && location.hash.includes('file=order-shipped') && document.querySelector('#source select').value === 'order-shipped/en/email.txt'`) {
 		t.Errorf("the caret, the address or the choice of the file is wrong: %q", b.text("#source .caret"))
 	}
 	write(t, dir, "order-shipped/en/email.txt", "Hello {{.data.order}}\n")
-	b.until(`document.querySelector('#faults').hidden && !document.querySelector('#source .faulty')`)
-	b.click("#tab-email")
+	b.Until(`document.querySelector('#faults').hidden && !document.querySelector('#source .faulty')`)
+	b.Click("#tab-email")
 	b.press("Text")
 	b.says(".email pre.text", "Hello A-1")
 }
@@ -369,20 +371,20 @@ func linksLeadToEverything(t *testing.T, chromium context.Context) {
 	b := open(t, chromium, base, "#order-shipped?locale=de&beside=en&sample=bare&width=mobile&dark=1&data=json", 1440)
 	b.says(".pane:nth-child(1) .subject", "Ihre Bestellung A-2")
 	b.says(".pane:nth-child(2) .subject", "Your order A-2")
-	b.until(`document.querySelector('iframe.dark') && document.querySelector('iframe').style.width === '375px' && !document.querySelector('#data').hidden`)
-	b.click("#tab-push")
-	b.until(`document.querySelectorAll('.ios').length === 2`)
+	b.Until(`document.querySelector('iframe.dark') && document.querySelector('iframe').style.width === '375px' && !document.querySelector('#data').hidden`)
+	b.Click("#tab-push")
+	b.Until(`document.querySelectorAll('.ios').length === 2`)
 	b.pick("#locale", "en")
-	b.until(`location.hash.includes('channel=push') && !location.hash.includes('locale=')`)
-	b.is(`history.back()`)
-	b.until(`document.querySelector('#locale').value === 'de' && document.querySelector('#tab-push').ariaSelected === 'true'`)
-	b.is(`history.back()`)
-	b.until(`document.querySelector('#tab-email').ariaSelected === 'true' && document.querySelector('iframe.dark')`)
-	b.is(`history.forward()`)
-	b.until(`document.querySelector('#tab-push').ariaSelected === 'true'`)
+	b.Until(`location.hash.includes('channel=push') && !location.hash.includes('locale=')`)
+	b.Is(`history.back()`)
+	b.Until(`document.querySelector('#locale').value === 'de' && document.querySelector('#tab-push').ariaSelected === 'true'`)
+	b.Is(`history.back()`)
+	b.Until(`document.querySelector('#tab-email').ariaSelected === 'true' && document.querySelector('iframe.dark')`)
+	b.Is(`history.forward()`)
+	b.Until(`document.querySelector('#tab-push').ariaSelected === 'true'`)
 	for _, odd := range []string{"#nothing?channel=fax&view=x&width=y&locale=zz", "#%", "#order-shipped?%%%"} {
 		b.visit(odd)
-		b.until(`!document.querySelector('main').hidden && document.querySelector('#name').textContent !== ''`)
+		b.Until(`!document.querySelector('main').hidden && document.querySelector('#name').textContent !== ''`)
 	}
 }
 
@@ -397,7 +399,7 @@ func keyboardReachesEverything(t *testing.T, chromium context.Context) {
 		{"k", `document.querySelector('#name').textContent === 'account-event'`},
 	} {
 		b.key(step.key)
-		b.until(step.want)
+		b.Until(step.want)
 	}
 	b.visit("#order-shipped")
 	for _, step := range []struct{ key, want string }{
@@ -415,27 +417,27 @@ func keyboardReachesEverything(t *testing.T, chromium context.Context) {
 		{"\x1b", `!document.querySelector('dialog')`},
 	} {
 		b.key(step.key)
-		b.until(step.want)
+		b.Until(step.want)
 	}
-	b.until(reached(b)) // by Tab alone
-	b.is(`document.querySelector('[role=treeitem][tabindex="0"]').focus()`)
+	b.Until(reached(b)) // by Tab alone
+	b.Is(`document.querySelector('[role=treeitem][tabindex="0"]').focus()`)
 	b.key("Home")
-	b.until(`document.activeElement.matches('.category')`)
+	b.Until(`document.activeElement.matches('.category')`)
 	b.key("ArrowLeft")
-	b.until(`document.activeElement.ariaExpanded === 'false'`)
+	b.Until(`document.activeElement.ariaExpanded === 'false'`)
 	b.key("ArrowRight")
 	b.key("ArrowRight")
-	b.until(`document.activeElement.matches('.template')`)
-	b.is(`document.querySelector('#tab-email').focus()`)
+	b.Until(`document.activeElement.matches('.template')`)
+	b.Is(`document.querySelector('#tab-email').focus()`)
 	b.key("ArrowRight")
-	b.until(`document.activeElement.id === 'tab-push' && document.activeElement.ariaSelected === 'true'`)
+	b.Until(`document.activeElement.id === 'tab-push' && document.activeElement.ariaSelected === 'true'`)
 }
 
 // reached presses Tab until the focus comes round, and gives a condition that
 // everything which can be used has had it, visibly.
 func reached(b *tab) string {
 	b.t.Helper()
-	b.is(`(document.activeElement.blur(), window.had = new Set(), window.plain = [], addEventListener('focusin', (e) => { had.add(e.target); if (getComputedStyle(e.target).outlineStyle === 'none' && !e.target.matches('[role=treeitem], iframe')) plain.push(e.target.outerHTML) }))`)
+	b.Is(`(document.activeElement.blur(), window.had = new Set(), window.plain = [], addEventListener('focusin', (e) => { had.add(e.target); if (getComputedStyle(e.target).outlineStyle === 'none' && !e.target.matches('[role=treeitem], iframe')) plain.push(e.target.outerHTML) }))`)
 	for range 60 {
 		b.key("Tab")
 	}
@@ -447,19 +449,19 @@ func testsAreSent(t *testing.T, chromium context.Context) {
 	base, _ := servePage(t, func(p *Page) { p.Sending = box.sending() })
 	b := open(t, chromium, base, "#order-shipped?locale=de", 1440)
 	b.says(".subject", "Ihre Bestellung")
-	b.click("#send")
+	b.Click("#send")
 	b.says("dialog", "Send a test to the sandbox")
-	b.click("dialog [type=submit]")
+	b.Click("dialog [type=submit]")
 	b.says("#sent", "Sent: the provider took it.")
-	b.until(`document.querySelector('#sent a').getAttribute('href') === '../inbox/'`)
+	b.Until(`document.querySelector('#sent a').getAttribute('href') === '../inbox/'`)
 	b.press("Close")
-	b.click("#tab-webhook")
-	b.click("#send")
+	b.Click("#tab-webhook")
+	b.Click("#send")
 	b.says("dialog .secret", "the example secret whsec_example")
-	b.until(`document.querySelector('dialog [type=submit]').disabled`) // a real address: it wants to be sure
+	b.Until(`document.querySelector('dialog [type=submit]').disabled`) // a real address: it wants to be sure
 	b.fill("#to", "https://hooks.example.com/x")
-	b.click("#sure")
-	b.click("dialog [type=submit]")
+	b.Click("#sure")
+	b.Click("dialog [type=submit]")
 	b.says("#sent", "Sent")
 	box.mu.Lock()
 	defer box.mu.Unlock()
@@ -501,26 +503,26 @@ func hostileMailNeverRuns(t *testing.T, chromium context.Context) {
 	for _, view := range []string{"Text", "Headers", "Raw"} {
 		b.press(view)
 	}
-	b.click("#tab-push")
+	b.Click("#tab-push")
 	b.says(".ios .heading", evil+evil)
-	b.click("#tab-webhook")
+	b.Click("#tab-webhook")
 	b.says(".webhook .body", `onerror=`)
 	b.fill("#data", `{"order":"A-1","`+quoted+`":1}`)
 	b.says("#errors", "onerror=")
 	b.press("Form")
 	b.says(".form label", "order")
-	b.until(`document.querySelector('.form').textContent.includes('onerror=')`) // a name that the schema does not know
+	b.Until(`document.querySelector('.form').textContent.includes('onerror=')`) // a name that the schema does not know
 	b.press("JSON")
 	b.fill("#data", `{"order":"A-1"}`)
-	b.click("#tab-source")
-	b.until(`document.querySelector('#source li')`)
+	b.Click("#tab-source")
+	b.Until(`document.querySelector('#source li')`)
 	b.pick("#locale", "other…")
 	b.fill("#wanted", evil) // as a locale, which the address repeats
 	b.says("#errors", "is no language tag")
 	b.reload()
 	b.says("#errors", "is no language tag")
-	if b.is(`'pwned' in window`) || !b.is(fmt.Sprintf(`location.href.startsWith(%q)`, base)) || asked.Load() != 0 {
-		t.Errorf("code ran: %v, requests to strangers: %d", b.is(`'pwned' in window`), asked.Load())
+	if b.Is(`'pwned' in window`) || !b.Is(fmt.Sprintf(`location.href.startsWith(%q)`, base)) || asked.Load() != 0 {
+		t.Errorf("code ran: %v, requests to strangers: %d", b.Is(`'pwned' in window`), asked.Load())
 	}
 }
 
@@ -534,13 +536,13 @@ func linksLeadNowhere(t *testing.T, chromium context.Context) {
 	b.says("#announce", "The link leads to "+trapURL)
 	b.pick("#sample", "bare") // whose link wants the whole window
 	b.shows(blue, 0, 0)
-	b.is(`document.querySelector('#announce').textContent = ''`)
+	b.Is(`document.querySelector('#announce').textContent = ''`)
 	b.clickMail()
 	b.says("#announce", "The link leads to "+trapURL)
-	b.is(`document.querySelector('iframe').contentWindow.location = '` + trapURL + `'`) // as if the click had not been caught
+	b.Is(`document.querySelector('iframe').contentWindow.location = '` + trapURL + `'`) // as if the click had not been caught
 	b.pick("#sample", "default")
 	b.shows(blue, 2*stripe, 2*wide)
-	if asked.Load() != 0 || !b.is(fmt.Sprintf(`location.href.startsWith(%q)`, base)) {
+	if asked.Load() != 0 || !b.Is(fmt.Sprintf(`location.href.startsWith(%q)`, base)) {
 		t.Errorf("a click on a link asked strangers %d times, or led the page away", asked.Load())
 	}
 }

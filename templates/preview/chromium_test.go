@@ -7,89 +7,47 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"os"
-	"os/exec"
-	"sync"
 	"testing"
 	"time"
 
 	devtools "github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/carillonhq/carillon/e2e/browser"
 )
 
 // tab is the preview page in a real Chromium.
 type tab struct {
+	*browser.Tab
 	t    *testing.T
-	ctx  context.Context
 	base string // the page's URL, with its slash
-
-	mu         sync.Mutex
-	complaints []string // exceptions, console lines and dialogs
-}
-
-// launch starts the browser that the tests of the page share. It ends with the
-// test.
-func launch(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CARILLON_SKIP_BROWSER") == "1" {
-			t.Skip("no chromium on the path, and CARILLON_SKIP_BROWSER=1")
-		}
-		t.Fatal("this test needs chromium on the path: apt-get install chromium, or set CARILLON_SKIP_BROWSER=1 to do without")
-	}
-	deadline, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	allocator, stop := chromedp.NewExecAllocator(deadline, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.UserDataDir(t.TempDir()))...)
-	t.Cleanup(stop)
-	ctx, quit := chromedp.NewContext(allocator)
-	t.Cleanup(quit)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting chromium: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Errorf("closing chromium: %v", err)
-		}
-	})
-	return ctx
 }
 
 // open shows the page at base, connected, with fragment saying what to look
 // at.
 func open(t *testing.T, chromium context.Context, base, fragment string, width int64) *tab {
 	t.Helper()
-	ctx, _ := chromedp.NewContext(chromium) // ended by tab.end
-	b := &tab{t: t, ctx: ctx, base: base}
-	t.Cleanup(b.end) // before the server goes, which would be a complaint
-	if err := chromedp.Listen(ctx, b.listen); err != nil {
-		t.Fatalf("opening a tab: %v", err)
-	}
-	b.do(chromedp.EmulateViewport(width, 900), chromedp.Navigate(base+fragment))
+	b := &tab{browser.Open(t, chromium, base+fragment, width, 900), t, base}
 	b.connected()
 	return b
 }
 
 func (b *tab) connected() {
 	b.t.Helper()
-	b.until(`document.querySelector('#live')?.dataset.state === 'live' && !document.querySelector('main').hidden`)
+	b.Until(`document.querySelector('#live')?.dataset.state === 'live' && !document.querySelector('main').hidden`)
 }
 
 // press clicks the first button that is to be seen with these words.
 func (b *tab) press(words string) {
 	b.t.Helper()
-	b.until(fmt.Sprintf(`(() => { const x = [...document.querySelectorAll('button')].find((x) => x.checkVisibility() && x.textContent === %q); x?.click(); return x })()`, words))
+	b.Until(fmt.Sprintf(`(() => { const x = [...document.querySelectorAll('button')].find((x) => x.checkVisibility() && x.textContent === %q); x?.click(); return x })()`, words))
 }
 
 // visit goes to another address of the same page, as a pasted link does.
 func (b *tab) visit(fragment string) {
 	b.t.Helper()
-	b.is(fmt.Sprintf(`location.hash = %q`, fragment))
+	b.Is(fmt.Sprintf(`location.hash = %q`, fragment))
 }
 
 // key presses a key where the keyboard's place is: a character, or Tab, Home,
@@ -100,123 +58,52 @@ func (b *tab) key(name string) {
 	if code, ok := named[name]; ok {
 		name = code
 	}
-	b.do(chromedp.KeyEvent(name))
+	b.Do(chromedp.KeyEvent(name))
 }
 
 // text is what an element says.
 func (b *tab) text(css string) string {
 	b.t.Helper()
-	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q)?.textContent || ''`, css)))
-	if err != nil {
-		b.t.Fatalf("%s: %v", css, err)
-	}
-	return got
+	return browser.Ask[string](b.Tab, fmt.Sprintf(`document.querySelector(%q)?.textContent || ''`, css))
 }
 
 // number evaluates to a number.
 func (b *tab) number(expression string) float64 {
 	b.t.Helper()
-	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](expression))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
-	}
-	return got
+	return browser.Ask[float64](b.Tab, expression)
 }
 
 // reload asks for the page again, at its present address.
 func (b *tab) reload() {
 	b.t.Helper()
-	b.is(`window.before = true`)
-	b.do(chromedp.Reload())
-	b.until(`!window.before`)
+	b.Is(`window.before = true`)
+	b.Do(chromedp.Reload())
+	b.Until(`!window.before`)
 	b.connected()
-}
-
-// listen gathers what a page that is well never does.
-func (b *tab) listen(event any) {
-	complaint := ""
-	switch e := event.(type) {
-	case *runtime.EventExceptionThrown:
-		complaint = "exception: " + e.ExceptionDetails.Text
-	case *runtime.EventConsoleAPICalled:
-		complaint = fmt.Sprint("console: ", e.Type)
-	case *devtools.EventJavascriptDialogOpening:
-		complaint = "dialog: " + e.Message
-	default:
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.complaints = append(b.complaints, complaint)
-}
-
-// end closes the tab, and fails the test for what the page complained of.
-func (b *tab) end() {
-	if err := chromedp.Cancel(b.ctx); err != nil {
-		b.t.Errorf("closing the tab: %v", err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.complaints) > 0 {
-		b.t.Errorf("the page complained: %q", b.complaints)
-	}
-}
-
-// do runs steps, or ends the test.
-func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// until waits for a condition on the page, 10 seconds at most.
-func (b *tab) until(condition string) {
-	b.t.Helper()
-	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool]("Boolean("+condition+")",
-		chromedp.WithPollingTimeout(10*time.Second), chromedp.WithPollingInterval(20*time.Millisecond)))
-	if err != nil {
-		b.t.Fatalf("%s: %v", condition, err)
-	}
 }
 
 // says waits until the first such element contains words.
 func (b *tab) says(css, words string) {
 	b.t.Helper()
-	b.until(fmt.Sprintf(`document.querySelector(%q)?.textContent.includes(%q)`, css, words))
-}
-
-// is evaluates a condition on the page.
-func (b *tab) is(condition string) bool {
-	b.t.Helper()
-	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
-	if err != nil {
-		b.t.Fatalf("%s: %v", condition, err)
-	}
-	return got
-}
-
-func (b *tab) click(css string) {
-	b.t.Helper()
-	b.do(chromedp.Click(chromedp.CSS(css)))
+	b.Until(fmt.Sprintf(`document.querySelector(%q)?.textContent.includes(%q)`, css, words))
 }
 
 // pick chooses from a select, as a person's choice would.
 func (b *tab) pick(css, value string) {
 	b.t.Helper()
-	b.is(fmt.Sprintf(`(() => { const s = document.querySelector(%q); s.value = %q; s.dispatchEvent(new Event('change', {bubbles: true})); return s.value })()`, css, value))
+	b.Is(fmt.Sprintf(`(() => { const s = document.querySelector(%q); s.value = %q; s.dispatchEvent(new Event('change', {bubbles: true})); return s.value })()`, css, value))
 }
 
 // fill puts words in place of what is in a field, as pasting them does.
 func (b *tab) fill(css, words string) {
 	b.t.Helper()
-	b.is(fmt.Sprintf(`(() => { const f = document.querySelector(%q); f.focus(); f.select(); return document.execCommand('insertText', false, %q) })()`, css, words))
+	b.Is(fmt.Sprintf(`(() => { const f = document.querySelector(%q); f.focus(); f.select(); return document.execCommand('insertText', false, %q) })()`, css, words))
 }
 
 // frame is where the mail's frame is on the screen.
 func (b *tab) frame() image.Rectangle {
 	b.t.Helper()
-	at, err := chromedp.Run(b.ctx, chromedp.Evaluate[[4]float64](
+	at, err := chromedp.Run(b.Context, chromedp.Evaluate[[4]float64](
 		`(() => { const f = document.querySelector('iframe.mail, .card:not([hidden]) iframe, section > iframe'); f.scrollIntoView({block: 'nearest'}); const r = f.getBoundingClientRect(); return [r.left, r.top, Math.min(r.right, innerWidth), Math.min(r.bottom, innerHeight)] })()`))
 	if err != nil {
 		b.t.Fatalf("looking for the frame: %v", err)
@@ -244,7 +131,7 @@ func (b *tab) picture(of image.Rectangle) *image.RGBA {
 	fast := true
 	clip := &devtools.Viewport{X: float64(of.Min.X), Y: float64(of.Min.Y), Width: float64(of.Dx()), Height: float64(of.Dy()), Scale: 1}
 	var shot []byte
-	_, err := chromedp.Run(b.ctx, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+	_, err := chromedp.Run(b.Context, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		got, err := chromedp.Call(ctx, devtools.CaptureScreenshot, devtools.CaptureScreenshotParams{Clip: clip, OptimizeForSpeed: &fast})
 		shot = got.Data
 		return err
@@ -268,7 +155,7 @@ func (b *tab) picture(of image.Rectangle) *image.RGBA {
 func (b *tab) clickMail() {
 	b.t.Helper()
 	frame := b.frame()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	ctx, cancel := context.WithTimeout(b.Context, time.Second)
 	defer cancel()
 	_ = chromedp.Do(ctx, chromedp.MouseClickXY(float64(frame.Min.X+frame.Dx()/2), float64(frame.Min.Y+frame.Dy()/2)))
 }

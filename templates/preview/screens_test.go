@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/carillonhq/carillon/e2e/browser"
 	"github.com/carillonhq/carillon/templates"
 )
 
@@ -27,14 +27,7 @@ func shell(t *testing.T, line string) string {
 // prefer has the browser prefer a theme.
 func (b *tab) prefer(theme string) {
 	b.t.Helper()
-	_, err := chromedp.Run(b.ctx, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
-		return err
-	}))
-	if err != nil {
-		b.t.Fatalf("preferring %s: %v", theme, err)
-	}
+	b.Do(browser.Scheme(theme))
 }
 
 // pale lists the texts that can be seen and stand out too little from what is
@@ -78,11 +71,7 @@ const widest = `document.documentElement.scrollWidth <= innerWidth ? '' : innerW
 
 func (b *tab) evaluate(script string) string {
 	b.t.Helper()
-	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return got
+	return browser.Ask[string](b.Tab, script)
 }
 
 // fitsEveryScreen looks at every view in both themes on a phone and a desktop.
@@ -98,10 +87,10 @@ func fitsEveryScreen(t *testing.T, chromium context.Context) {
 	}{{"light", 360}, {"dark", 1440}}
 	visit := func(name, address, ready string) {
 		b.visit(address)
-		b.until(ready)
+		b.Until(ready)
 		for _, look := range looks {
 			b.prefer(look.theme)
-			b.do(chromedp.EmulateViewport(look.width, 900))
+			b.Do(chromedp.EmulateViewport(look.width, 900))
 			if wide := b.evaluate(widest); wide != "" {
 				t.Errorf("%s, %s, %d: wider than the screen: %s", name, look.theme, look.width, wide)
 			}
@@ -116,17 +105,17 @@ func fitsEveryScreen(t *testing.T, chromium context.Context) {
 	visit("push", "#order-shipped?channel=push&push=expanded", `document.querySelector('.android .picture')`)
 	visit("webhook", "#order-shipped?channel=webhook", `document.querySelector('.curl').textContent !== ''`)
 	b.visit("#order-shipped?data=json")
-	b.until(`document.querySelector('#data').checkVisibility()`)
+	b.Until(`document.querySelector('#data').checkVisibility()`)
 	b.fill("#data", `{"`+strings.Repeat("x", 200)+`":1}`)
 	visit("errors", "#order-shipped?data=json&locale="+strings.Repeat("x", 60), `document.querySelector('#errors li')`)
-	b.click("#reset")
+	b.Click("#reset")
 	write(t, dir, "order-shipped/en/email.txt", strings.Repeat("a long line ", 40)+"{{.data.oder}}\n")
 	b.says("#faults", "email.txt")
 	visit("faults", "#order-shipped?channel=source&file=order-shipped/en/email.txt", `document.querySelector('#source .faulty')`)
-	b.click("#help")
+	b.Click("#help")
 	visit("help", "#order-shipped", `document.querySelector('dialog[open]')`)
 	b.press("Close")
-	b.click("#send")
+	b.Click("#send")
 	visit("sending", "#order-shipped?view=text", `document.querySelector('dialog[open]')`)
 }
 
@@ -135,9 +124,9 @@ func madeUpLocalesAreShown(t *testing.T, chromium context.Context) {
 	b := open(t, chromium, base, "#order-shipped", 1440)
 	b.pick("#locale", "en-XA")
 	b.says(".subject", "Ýöûŕ öŕðéŕ")
-	b.until(`document.querySelector('.pane .tag').textContent === 'en-XA' && document.querySelector('#other').hidden`)
+	b.Until(`document.querySelector('.pane .tag').textContent === 'en-XA' && document.querySelector('#other').hidden`)
 	b.pick("#beside", "ar-XB")
-	b.until(`document.querySelectorAll('.pane').length === 2 && document.querySelector('.pane:nth-child(2) .subject').textContent.includes('\u202e')`)
+	b.Until(`document.querySelectorAll('.pane').length === 2 && document.querySelector('.pane:nth-child(2) .subject').textContent.includes('\u202e')`)
 	b.pick("#locale", "de")
 	b.says(".subject", "Ihre Bestellung")
 }
@@ -150,16 +139,16 @@ func listOpensOnAPhone(t *testing.T, chromium context.Context) {
 	if got := top(); got > 250 {
 		t.Errorf("what is looked at begins %v pixels down", got)
 	}
-	b.until(`!document.querySelector('#tree').checkVisibility()`)
-	b.click("#list")
-	b.until(`document.querySelector('#tree').checkVisibility() && document.querySelector('#list').ariaExpanded === 'true'`)
-	b.click("[data-template=price-drop]")
+	b.Until(`!document.querySelector('#tree').checkVisibility()`)
+	b.Click("#list")
+	b.Until(`document.querySelector('#tree').checkVisibility() && document.querySelector('#list').ariaExpanded === 'true'`)
+	b.Click("[data-template=price-drop]")
 	b.says("#name", "price-drop")
-	b.until(`!document.querySelector('#tree').checkVisibility()`)
+	b.Until(`!document.querySelector('#tree').checkVisibility()`)
 	b.key("/")
-	b.until(`document.activeElement.id === 'search'`)
-	b.do(chromedp.EmulateViewport(1440, 900))
-	b.until(`document.querySelector('#tree').checkVisibility() && !document.querySelector('#list').checkVisibility()`)
+	b.Until(`document.activeElement.id === 'search'`)
+	b.Do(chromedp.EmulateViewport(1440, 900))
+	b.Until(`document.querySelector('#tree').checkVisibility() && !document.querySelector('#list').checkVisibility()`)
 }
 
 func exportIsSearched(t *testing.T, chromium context.Context) {
@@ -181,20 +170,20 @@ func exportIsSearched(t *testing.T, chromium context.Context) {
 	dir := t.TempDir()
 	exported(t, dir, c, Selection{})
 	b := disk(t, chromium, dir, "index.html#shipped%20de", 1200)
-	b.until(`document.querySelectorAll('.card:not([hidden])').length === 1 && document.querySelector('#found').textContent === '1 found'`)
+	b.Until(`document.querySelectorAll('.card:not([hidden])').length === 1 && document.querySelector('#found').textContent === '1 found'`)
 	b.shows(blue, 1, 1<<20) // the mail is in the thumbnail, and small
 	b.fill("#search", "nothing that there is")
-	b.until(`!document.querySelector('#nothing').hidden`)
+	b.Until(`!document.querySelector('#nothing').hidden`)
 	b.fill("#search", "DROP push")
-	b.until(`[...document.querySelectorAll('section:not([hidden]) h2')].every((x) => x.textContent.startsWith('price-drop'))`)
-	b.is(`(document.querySelector('#search').value = '', document.querySelector('#search').dispatchEvent(new Event('input')))`)
-	b.until(`document.querySelectorAll('.card[hidden]').length === 0 && !document.querySelector('#all').hidden`)
+	b.Until(`[...document.querySelectorAll('section:not([hidden]) h2')].every((x) => x.textContent.startsWith('price-drop'))`)
+	b.Is(`(document.querySelector('#search').value = '', document.querySelector('#search').dispatchEvent(new Event('input')))`)
+	b.Until(`document.querySelectorAll('.card[hidden]').length === 0 && !document.querySelector('#all').hidden`)
 	for _, look := range []struct {
 		theme string
 		width int64
 	}{{"light", 360}, {"dark", 1440}} {
 		b.prefer(look.theme)
-		b.do(chromedp.EmulateViewport(look.width, 900))
+		b.Do(chromedp.EmulateViewport(look.width, 900))
 		if wide := b.evaluate(widest); wide != "" {
 			t.Errorf("%s, %d: wider than the screen: %s", look.theme, look.width, wide)
 		}
@@ -202,23 +191,17 @@ func exportIsSearched(t *testing.T, chromium context.Context) {
 			t.Errorf("%s, %d: hard to read:\n%s", look.theme, look.width, found)
 		}
 	}
-	b.do(chromedp.Navigate(b.evaluate(`document.querySelector('.card a[href*="order-shipped/de"]').href`)))
-	b.until(`document.querySelector('h1')?.textContent.includes('order-shipped') && document.querySelector('iframe')`)
+	b.Do(chromedp.Navigate(b.evaluate(`document.querySelector('.card a[href*="order-shipped/de"]').href`)))
+	b.Until(`document.querySelector('h1')?.textContent.includes('order-shipped') && document.querySelector('iframe')`)
 	b.shows(blue, 40*1300, 40*1392)
-	if b.is(`'pwned' in window`) || asked.Load() != 0 {
-		t.Errorf("code ran: %v, requests to strangers: %d", b.is(`'pwned' in window`), asked.Load())
+	if b.Is(`'pwned' in window`) || asked.Load() != 0 {
+		t.Errorf("code ran: %v, requests to strangers: %d", b.Is(`'pwned' in window`), asked.Load())
 	}
 }
 
 // disk opens a page of a folder, as a person who was sent it does.
 func disk(t *testing.T, chromium context.Context, dir, page string, width int64) *tab {
 	t.Helper()
-	ctx, _ := chromedp.NewContext(chromium) // ended by tab.end
-	b := &tab{t: t, ctx: ctx, base: "file://" + dir + "/"}
-	t.Cleanup(b.end)
-	if err := chromedp.Listen(ctx, b.listen); err != nil {
-		t.Fatalf("opening a tab: %v", err)
-	}
-	b.do(chromedp.EmulateViewport(width, 900), chromedp.Navigate(b.base+page))
-	return b
+	base := "file://" + dir + "/"
+	return &tab{browser.Open(t, chromium, base+page, width, 900), t, base}
 }

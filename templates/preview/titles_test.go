@@ -25,7 +25,7 @@ func titlesAreShown(t *testing.T, chromium context.Context) {
 	base, dir := serve(t)
 	b := open(t, chromium, base, "#price-drop", 1440)
 	b.says("#name", "price-drop")
-	b.until(`document.querySelector('#about').hidden`)
+	b.Until(`document.querySelector('#about').hidden`)
 	entitle(t, dir, titled)
 	b.says("#name", "Cheaper now")
 	b.says("#meta", "price-drop")
@@ -33,9 +33,9 @@ func titlesAreShown(t *testing.T, chromium context.Context) {
 	b.says("#about", "For who watches a price.")
 	b.says("[data-template=price-drop]", "Cheaper now")
 	b.fill("#search", "watches")
-	b.until(`document.querySelectorAll('[data-template]').length === 1`)
+	b.Until(`document.querySelectorAll('[data-template]').length === 1`)
 	b.fill("#search", "price-drop")
-	b.until(`document.querySelectorAll('[data-template=price-drop]').length === 1`)
+	b.Until(`document.querySelectorAll('[data-template=price-drop]').length === 1`)
 }
 
 func TestPushOptionsOfTheSettingsAreInEveryRendering(t *testing.T) {
