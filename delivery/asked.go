@@ -12,7 +12,8 @@ import (
 	"github.com/carillonhq/carillon/throttle"
 )
 
-// reportedHosts is of how many hosts a consumer publishes what it knows.
+// reportedHosts is of how many hosts, and of how many rates by name, a consumer
+// publishes what it knows.
 const reportedHosts = 100
 
 // pause leaves what a provider asked for to be left alone, here and in every
@@ -254,7 +255,8 @@ func (h *sharer) Among(consumers int) { h.s.lanes.among(consumers) }
 // Report implements throttle.Listener.
 func (h *sharer) Report() throttle.Report {
 	slots := h.s.Slots
-	return throttle.Report{InFlight: slots.InUse(), Limit: slots.Present(), Bound: slots.Limit(), Rests: max(slots.Rests(), 0).Milliseconds(), Hosts: h.s.lanes.standings()}
+	return throttle.Report{InFlight: slots.InUse(), Limit: slots.Present(), Bound: slots.Limit(), Rests: max(slots.Rests(), 0).Milliseconds(), Hosts: h.s.lanes.standings(),
+		Waits: h.s.Quotas.Standings(reportedHosts)}
 }
 
 // hearOfCredential takes another consumer's word of our standing with the

@@ -169,6 +169,13 @@ func Held(o throttle.Overview, a notice.Address) (held queue.Entry) {
 // mailbox's domain; the channel's name where there is but one.
 func HostOf(a notice.Address) string { return hostOf(a) }
 
+// CountedBy are the names that rates by name count a delivery by, as a consumer
+// finds them.
+func CountedBy(d *notice.Delivery) throttle.Names {
+	host := config.CanonicalHost(hostOf(d.Address))
+	return countedBy(d, strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80"))
+}
+
 // isHost reports whether what a Word names is a host, with its scheme or
 // without.
 func isHost(name, host string) bool {

@@ -212,13 +212,20 @@ func (s *sender) names(d *notice.Delivery) (n throttle.Names) {
 	if !s.Quotas.Any() {
 		return n
 	}
+	_, host, _ := strings.Cut(s.destination(d), "://")
+	return countedBy(d, host)
+}
+
+// countedBy are the names that rates count a delivery by. host is that of its
+// destination, where the channel has many.
+func countedBy(d *notice.Delivery, host string) (n throttle.Names) {
 	n[throttle.ScopeTenant] = d.Tenant
 	n[throttle.ScopeAccount] = d.Address.App
-	switch s.channel {
+	switch d.Address.Channel {
 	case notice.ChannelEmail:
 		n[throttle.ScopeHost] = config.CanonicalHost(d.Address.To[strings.LastIndexByte(d.Address.To, '@')+1:])
 	case notice.ChannelWebhook, notice.ChannelWebPush:
-		_, n[throttle.ScopeHost], _ = strings.Cut(s.destination(d), "://")
+		n[throttle.ScopeHost] = host
 	}
 	return n
 }

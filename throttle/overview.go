@@ -19,11 +19,12 @@ import (
 // most ten seconds ago.
 type Report struct {
 	Consumer string
-	InFlight int        // sends
-	Limit    int        // the most that there may be now
-	Bound    int        // the channel's concurrency
-	Rests    int64      // ms until the next probe of a credential that is refused; 0: it is taken
-	Hosts    []Standing // of which there is something to say, at most 100
+	InFlight int             // sends
+	Limit    int             // the most that there may be now
+	Bound    int             // the channel's concurrency
+	Rests    int64           // ms until the next probe of a credential that is refused; 0: it is taken
+	Hosts    []Standing      // of which there is something to say, at most 100
+	Waits    []QuotaStanding // for rates by name, at most 100
 }
 
 // Lasting is a pause that lasts, or a host that is down, as all consumers know

@@ -151,8 +151,13 @@ func withoutPort(host string) string {
 	return host[:i]
 }
 
+// keyOf is the key of a name's rate, among the Rates.
+func (q *Quotas) keyOf(scope Scope, name string) string {
+	return string(q.channel) + ":" + q.labels[scope] + ":" + name
+}
+
 func (q *Quotas) open(scope Scope, name string, rule config.KeyedRate) *Quota {
-	key := string(q.channel) + ":" + q.labels[scope] + ":" + name
+	key := q.keyOf(scope, name)
 	at := &Quota{of: q, scope: scope, key: key, name: name, pace: q.rates.Pace(key, rule.Rate)}
 	at.rule.Store(&rule)
 	q.named[scope][name] = at

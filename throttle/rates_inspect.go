@@ -15,6 +15,7 @@ import (
 type RateUse struct {
 	Rate       float64     // permits a second, the lowest that those who ask go by; 0 when nobody has asked for a minute
 	LastSecond int         // permits given in the last whole second of Redis' clock
+	Next       time.Time   // about when the next permit is, for whoever wants one now; by Redis' clock
 	Consumers  []RateShare // those that asked lately
 }
 
@@ -29,15 +30,15 @@ type RateShare struct {
 // Inspect reads what the rate of a key comes to. It changes nothing.
 func (r *Rates) Inspect(ctx context.Context, key string) (RateUse, error) {
 	state, err := r.rdb.Get(ctx, r.keys.rate(key)).Result()
-	if errors.Is(err, redis.Nil) {
-		return RateUse{}, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return RateUse{}, fmt.Errorf("read the state of the rate %q: %w", key, err)
 	}
 	now, err := r.rdb.Time(ctx).Result()
 	if err != nil {
 		return RateUse{}, fmt.Errorf("read the time of the rate %q: %w", key, err)
+	}
+	if state == "" {
+		return RateUse{Next: now}, nil
 	}
 	use, err := readUse(state, now)
 	if err != nil {
@@ -59,6 +60,7 @@ func readUse(state string, now time.Time) (use RateUse, err error) {
 	case 1:
 		use.LastSecond = int(head[7])
 	}
+	use.Next = nextPermit(head, now)
 	for _, line := range lines[1:] {
 		f, err := numbers(line, 7)
 		if err != nil {
@@ -76,6 +78,17 @@ func readUse(state string, now time.Time) (use RateUse, err error) {
 		use.Consumers = append(use.Consumers, share)
 	}
 	return use, nil
+}
+
+// nextPermit is when the next permit is that nobody has: in the frame, while it
+// has any, each with its place, and then in the one behind it.
+func nextPermit(head []float64, now time.Time) time.Time {
+	start, span, size, taken := head[0], head[1], head[2], head[3]
+	at := start + span
+	if taken < size {
+		at = start + span*taken/size
+	}
+	return time.UnixMicro(max(int64(at), now.UnixMicro()))
 }
 
 // numbers are the first n fields of a line.
