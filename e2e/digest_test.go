@@ -66,15 +66,13 @@ func (r *reader) messages(t *testing.T) (out []told) {
 	return out
 }
 
-// TestAFloodOnOnePersonComesAsDigestsThoughConsumersAreKilled is 3/3s over
-// digest with 200 notifications at once, and kill -9 of two of three consumers on
-// the way.
-func TestAFloodOnOnePersonComesAsDigestsThoughConsumersAreKilled(t *testing.T) {
-	t.Parallel()
-	const flood, window = 200, 3 * time.Second
-	g := newGateway(t, sections{
+// digesting is a gateway with a cap that digests what is too much for one person,
+// and its configuration.
+func digesting(t *testing.T, limit string, items int) (g *gateway, path string) {
+	t.Helper()
+	g = newGateway(t, sections{
 		"queue":    "{partitions: 2, visibility: 2s}",
-		"throttle": fmt.Sprintf("{per_user: [{name: three, limit: 3/%s, over: digest, digest_max: {items: 150}}]}", window),
+		"throttle": fmt.Sprintf("{per_user: [{name: few, limit: %s, over: digest, digest_max: {items: %d}}]}", limit, items),
 		"channels": `{webhook: {timeout: 1s, allow_networks: ["127.0.0.0/8"], concurrency: 16}}`,
 	})
 	g.write("catalogue/note/template.yaml", "category: test\ndigest: notes\nschema: {type: object, required: [n], properties: {n: {type: integer}}}\nsamples: {default: {n: 1}}\n")
@@ -82,12 +80,27 @@ func TestAFloodOnOnePersonComesAsDigestsThoughConsumersAreKilled(t *testing.T) {
 	g.write("catalogue/notes/template.yaml", "category: test\nschema: {type: object, required: [items, more], properties: {items: {type: array, items: {type: object, required: [n], properties: {n: {type: integer}}}}, more: {type: integer}}}\n"+
 		"samples: {default: {items: [{n: 1}], count: 1, more: 0}}\n")
 	g.write("catalogue/notes/en/webhook.json", `{"all":[{{range $i, $x := .data.items}}{{if $i}},{{end}}{{json $x.n}}{{end}}],"more":{{json .data.more}}}`)
+	return g, g.config(nil)
+}
+
+// noteTo is a notification for ada, by her webhook.
+func noteTo(inbox *reader, n int) object {
+	return object{"template": "note", "to": object{"user": "ada", "webhooks": []object{{"url": inbox.URL + "/hook"}}}, "data": object{"n": n}}
+}
+
+// TestAFloodOnOnePersonComesAsDigestsThoughConsumersAreKilled is 3/3s over
+// digest with 200 notifications at once, and kill -9 of two of three consumers on
+// the way.
+func TestAFloodOnOnePersonComesAsDigestsThoughConsumersAreKilled(t *testing.T) {
+	t.Parallel()
+	const flood, window = 200, 3 * time.Second
+	g, _ := digesting(t, "3/"+window.String(), 150)
 	inbox := newReader(t)
 	api := newClient(t, g.ingest().api)
 	first, second := g.consume("first"), g.consume("second")
 	var notes []object
 	for n := 1; n <= flood; n++ {
-		notes = append(notes, object{"template": "note", "to": object{"user": "ada", "webhooks": []object{{"url": inbox.URL + "/hook"}}}, "data": object{"n": n}})
+		notes = append(notes, noteTo(inbox, n))
 	}
 	ids := api.postBatch(notes[:flood/2])
 	first.kill()

@@ -29,8 +29,8 @@ func (throttleCmd) Help() string {
 // throttleShowCmd is `carillon throttle show`.
 type throttleShowCmd struct {
 	User    showUserCmd    `cmd:"" help:"A user's quiet hours, what they have of each cap, and their open digests."`
-	Channel showChannelCmd `cmd:"" help:"A channel's rate and who has what of it, what is in flight, and what is paused."`
-	Host    showHostCmd    `cmd:"" help:"What is known of a host: pauses, whether it is down, what it is found to bear."`
+	Channel showChannelCmd `cmd:"" help:"A channel's rate and who has what of it, its rates by name, what is in flight, and what is paused."`
+	Host    showHostCmd    `cmd:"" help:"What is known of a host, or of a domain of mail: its rate, pauses, whether it is down, what it is found to bear."`
 }
 
 // Help is the command's example.
@@ -104,17 +104,15 @@ func (v *view) channel(ctx context.Context, c notice.Channel) (channelState, err
 		if err != nil {
 			return state, unreachable(err)
 		}
-		state.Rate.LastSecond = use.LastSecond
-		for _, s := range use.Consumers {
-			state.Rate.Shares = append(state.Rate.Shares, shareState{s.Consumer, s.Has, s.Wants, s.Asks})
-		}
+		state.Rate.LastSecond, state.Rate.Shares = use.LastSecond, shareStates(use)
 	}
 	overview, err := throttle.Look(ctx, v.rdb, v.cfg.Queue.Namespace, c)
 	if err != nil {
 		return state, unreachable(err)
 	}
 	state.add(overview)
-	return state, nil
+	state.Named, err = v.namedRates(ctx, c, overview)
+	return state, err
 }
 
 // The states of `throttle show --format json`.
@@ -123,6 +121,7 @@ type (
 		Channel     notice.Channel  `json:"channel"`
 		Concurrency int             `json:"concurrency"` // of each consumer, as configured
 		Rate        *rateState      `json:"rate,omitempty"`
+		Named       []namedState    `json:"rates,omitempty"` // by domain, host, tenant and account
 		Holds       []holdState     `json:"holds"`
 		Consumers   []consumerState `json:"consumers"`
 
@@ -214,11 +213,11 @@ func (c showChannelCmd) Run(a *app) error {
 		if c.Format == "json" {
 			return a.printJSON(state)
 		}
-		return printChannel(a.stdout, state)
+		return printChannel(a.stdout, state, v.now)
 	})
 }
 
-func printChannel(out io.Writer, s channelState) error {
+func printChannel(out io.Writer, s channelState, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "channel\t%s\nconcurrency\t%d in each consumer\n", s.Channel, s.Concurrency)
 	if s.Rate == nil {
@@ -233,6 +232,7 @@ func printChannel(out io.Writer, s channelState) error {
 			fmt.Fprintf(w, "%s\t%.1f/s\t%.1f/s\t%s\n", printable(p.Consumer), p.Has, p.Wants, map[bool]string{false: "idle or gone"}[p.Asks])
 		}
 	}
+	printNamed(w, s.Named, now)
 	fmt.Fprintln(w, "\nCONSUMER\tIN FLIGHT\tLIMIT\tBOUND")
 	for _, c := range s.Consumers {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", printable(c.Consumer), c.InFlight, c.Limit, c.Bound)
@@ -279,7 +279,7 @@ func millis(n int64) string {
 
 // showHostCmd is `carillon throttle show host`.
 type showHostCmd struct {
-	Host string `arg:"" help:"The host as in the webhook's URL, with its port where it has one; a scheme may stand before it."`
+	Host string `arg:"" help:"The host as in the webhook's URL, with its port where it has one; a scheme may stand before it. Of mail, what stands behind the @."`
 	lookFlags
 }
 
@@ -297,12 +297,12 @@ func (c showHostCmd) Run(a *app) error {
 		case err != nil:
 			return err
 		case len(states) == 0:
-			return notSo(fmt.Errorf("nothing is known of the host %s: it is neither paused nor down, and no consumer had reason to slow down for it lately", printable(host)))
+			return notSo(fmt.Errorf("nothing is known of the host %s: it has no rate, is neither paused nor down, and no consumer had reason to slow down for it lately", printable(host)))
 		case c.Format == "json":
 			return a.printJSON(states)
 		}
 		for _, s := range states {
-			if err := printHost(a.stdout, s); err != nil {
+			if err := printHost(a.stdout, s, v.now); err != nil {
 				return err
 			}
 		}
@@ -321,7 +321,10 @@ func (v *view) host(ctx context.Context, host string) (out []channelState, err e
 			return nil, err
 		}
 		about := state.overview.Host(host)
-		known := len(about.Lasting) > 0
+		if state.Named, err = v.aboutHost(ctx, channel, state.overview, host); err != nil {
+			return nil, err
+		}
+		known := len(about.Lasting)+len(state.Named) > 0
 		for _, r := range about.Consumers {
 			known = known || len(r.Hosts) > 0
 		}
@@ -333,10 +336,11 @@ func (v *view) host(ctx context.Context, host string) (out []channelState, err e
 	return out, nil
 }
 
-func printHost(out io.Writer, s channelState) error {
+func printHost(out io.Writer, s channelState, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "channel\t%s\n", s.Channel)
 	printHolds(w, s.Holds)
+	printNamed(w, s.Named, now)
 	printHosts(w, s.Consumers)
 	return w.Flush()
 }

@@ -28,7 +28,7 @@ type throttleTryCmd struct {
 
 // Help is the command's example.
 func (throttleTryCmd) Help() string {
-	return "It ends with 1 when the event would be refused.\n\nExample:\n\n    carillon throttle try --event event.json --config carillon.yaml\n    echo '{\"template\":\"order-shipped\",\"to\":{\"user\":\"u42\"},\"data\":{\"order\":\"A-1\"}}' | carillon throttle try --event -"
+	return "Each address is told whether it would go now, wait until when by which rule, or end; then, rule by rule, the user's caps, the channel's rate, and the rates by domain, host, tenant and account that would count it, with what waits for them. It ends with 1 when the event would be refused.\n\nExample:\n\n    carillon throttle try --event event.json --config carillon.yaml\n    echo '{\"template\":\"order-shipped\",\"to\":{\"user\":\"u42\"},\"data\":{\"order\":\"A-1\"}}' | carillon throttle try --event -"
 }
 
 // The states of `throttle try --format json`.
@@ -47,6 +47,7 @@ type (
 		Digest  bool           `json:"digest,omitzero"` // it would be collected in, or carry, a digest
 		Caps    []ruleState    `json:"caps,omitempty"`
 		Rate    string         `json:"channel_rate,omitzero"`
+		Named   []namedState   `json:"rates,omitempty"` // by domain, host, tenant and account
 	}
 	ruleState struct {
 		Rule    string     `json:"rule"`
@@ -187,18 +188,26 @@ func (v *view) try(ctx context.Context, tenant string, n notice.Notification) (t
 				return state, err
 			}
 		}
-		state.Deliveries = append(state.Deliveries, v.expect(e, channels[channel]))
+		named, err := v.tryNamed(ctx, channels[channel], &e.Delivery)
+		if err != nil {
+			return state, err
+		}
+		state.Deliveries = append(state.Deliveries, v.expect(e, channels[channel], named))
 	}
 	return state, nil
 }
 
-// expect joins what the plan says of a delivery with how its channel stands.
-func (v *view) expect(e delivery.Expected, on channelState) expectedState {
+// expect joins what the plan says of a delivery with how its channel and the
+// rates by name stand.
+func (v *view) expect(e delivery.Expected, on channelState, named []namedState) expectedState {
 	address, stands, due := e.Delivery.Address, e.Stands, e.Due
 	if held := delivery.Held(on.overview, address); !due.IsZero() && held.Until.After(due) {
 		stands, due = held, held.Until
 	}
-	out := expectedState{Channel: address.Channel, Outcome: "go", Rule: stands.Code, Detail: stands.Detail, Digest: e.Digest, Caps: ruleStates(e.Rules)}
+	if last := slowest(named); last != nil && !due.IsZero() && last.Turn.After(v.now.Add(soon)) && last.Turn.After(due) {
+		stands, due = queue.Entry{Code: "rate", Detail: last.words(address.Channel)}, last.Turn
+	}
+	out := expectedState{Channel: address.Channel, Outcome: "go", Rule: stands.Code, Detail: stands.Detail, Digest: e.Digest, Caps: ruleStates(e.Rules), Named: named}
 	if address.To != "" {
 		out.Address = queue.Hint(address)
 	}
@@ -256,6 +265,10 @@ func printExpected(w io.Writer, d expectedState, now time.Time) {
 	}
 	if d.Rate != "" {
 		fmt.Fprintf(w, "  channel rate\t%s\n", d.Rate)
+	}
+	for _, r := range d.Named {
+		fmt.Fprintf(w, "  %s\t%d in the last second, %d waiting, put off until: %s, its turn: %s\n",
+			printable(r.words(d.Channel)), r.LastSecond, r.Waiting, putOffText(r.PutOff), turnText(r.Turn, now))
 	}
 }
 
