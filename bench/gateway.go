@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -110,6 +112,26 @@ func (g *gateway) get(ctx context.Context, path string) (*http.Response, error) 
 		return nil, err
 	}
 	return http.DefaultClient.Do(req)
+}
+
+// putOffs is how often a delivery was put off for its host's sake.
+func (g *gateway) putOffs(ctx context.Context) (int64, error) {
+	res, err := g.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	all, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, after, found := strings.Cut(string(all), `carillon_throttled_total{action="defer",scope="host"} `)
+	if !found {
+		return 0, nil
+	}
+	count, _, _ := strings.Cut(after, "\n")
+	n, err := strconv.ParseFloat(count, 64)
+	return int64(n), err
 }
 
 // keepProfile writes two seconds of CPU profile of the running process to

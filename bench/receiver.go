@@ -43,6 +43,9 @@ type tally struct {
 	ages        []time.Duration // of the requests whose body says when they were due
 	came        []int64         // unix ns, of the requests to /timed
 	windows     []window        // in order, of the requests to /limited; seconds without any are left out
+	under       int             // way, of the requests to /slow
+	held        time.Duration   // by all of them together, until since
+	since       time.Time
 }
 
 // stats is what a receiver tells about a tag.
@@ -54,6 +57,7 @@ type stats struct {
 	P50     time.Duration `json:"p50_ns"`
 	P99     time.Duration `json:"p99_ns"`
 	Worst   time.Duration `json:"worst_ns"`
+	Held    time.Duration `json:"held_ns"` // how long requests to /slow were under way, all together
 }
 
 // rate is the mean a second between the first and the last request.
@@ -148,7 +152,10 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 
 func (r *receiver) takeSlowly(w http.ResponseWriter, req *http.Request) {
 	io.Copy(io.Discard, req.Body)
-	r.tally(req.URL.Path[len("/slow/"):]).add(time.Now(), nil)
+	t := r.tally(req.URL.Path[len("/slow/"):])
+	t.add(time.Now(), nil)
+	t.hold(1, time.Now())
+	defer func() { t.hold(-1, time.Now()) }()
 	select {
 	case <-time.After(slowness):
 		w.WriteHeader(http.StatusNoContent)
@@ -186,6 +193,14 @@ func (t *tally) add(now time.Time, body []byte) {
 	}
 }
 
+// hold counts what is under way, and for how long it has been.
+func (t *tally) hold(more int, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held += time.Duration(t.under) * now.Sub(t.since)
+	t.under, t.since = t.under+more, now
+}
+
 // dueMember is what stands before the moment a notification was due, as
 // dueDigits digits of unix nanoseconds; zeros when nobody asks.
 const (
@@ -208,10 +223,11 @@ func dueNS(body []byte) int64 {
 }
 
 func (t *tally) stats() stats {
+	t.hold(0, time.Now())
 	t.mu.Lock()
-	ages := slices.Sorted(slices.Values(t.ages))
+	ages, held := slices.Sorted(slices.Values(t.ages)), t.held
 	t.mu.Unlock()
-	s := stats{Count: t.count.Load(), FirstNS: t.first.Load(), LastNS: t.last.Load(), Aged: len(ages)}
+	s := stats{Count: t.count.Load(), FirstNS: t.first.Load(), LastNS: t.last.Load(), Aged: len(ages), Held: held}
 	s.P50, s.P99, s.Worst = percentile(ages, 50), percentile(ages, 99), percentile(ages, 100)
 	return s
 }

@@ -21,6 +21,7 @@ func hangRow() row {
 	return row{name: "hang", round: hangRound, lines: []line{
 		{Work: fmt.Sprintf("delivered to %d healthy hosts beside one as busy that hangs for %v", healthyHosts, slowness), Unit: "/s",
 			Baseline: "without that host", Aims: []aim{ratioAtLeast(0.95)}},
+		{Work: "the same: what the host that hangs had of the slots, over time", Unit: "%", Aims: []aim{atMost(5)}},
 	}}
 }
 
@@ -39,14 +40,28 @@ func hangRound(ctx context.Context, l *lab) (samples []sample, err error) {
 	if s.ours, s.note, err = l.drainHosts(ctx, fast+each, fast, targets, hangLimit); err != nil {
 		return nil, err
 	}
-	hung, err := l.arrived(ctx, tag)
-	if err == nil && hung.Count == 0 {
+	held, err := l.heldPart(ctx, tag)
+	if err == nil && held.ours.value == 0 {
 		err = fmt.Errorf("the host that hangs was sent nothing of %d", each)
 	}
-	if s.note == "" {
-		s.note = fmt.Sprintf("the host that hangs was sent %s of its %s", thousands(hung.Count), thousands(int64(each)))
+	return []sample{s, held}, err
+}
+
+// heldPart is which part of all slots' time the host that hangs had, from the
+// first request to the last that another host was sent.
+func (l *lab) heldPart(ctx context.Context, tag string) (s sample, err error) {
+	hung, err := l.arrived(ctx, tag)
+	if err != nil {
+		return s, err
 	}
-	return []sample{s}, err
+	others, err := l.arrived(ctx, "fast")
+	if err != nil {
+		return s, err
+	}
+	all := time.Duration(others.LastNS-others.FirstNS) * time.Duration(l.concurrency)
+	s.ours.value = 100 * ratio(hung.Held.Seconds(), all.Seconds())
+	s.note = fmt.Sprintf("it was sent %s requests", thousands(hung.Count))
+	return s, nil
 }
 
 // healthyTargets are one on each healthy host.

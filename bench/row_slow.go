@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -72,6 +73,9 @@ func (l *lab) drainHosts(ctx context.Context, n, fast int, targets []string, lim
 	delivered := int(s.Count)
 	if o.cpu, err = m.each(ctx, delivered); err != nil {
 		return o, "", err
+	}
+	if away, err := consumer.putOffs(ctx); err == nil && away > 0 {
+		note = strings.TrimPrefix(fmt.Sprintf("%s; what had to wait for its host was put off %s times", note, thousands(away)), "; ")
 	}
 	used, err := consumer.cpu()
 	if err != nil {

@@ -49,6 +49,9 @@ const (
 	// at a rate, or at the end of a pause.
 	tendEvery, hastenEvery = 100 * time.Millisecond, 5 * time.Millisecond
 )
+	// comeTogether is how far apart the moments are to which anything is put off:
+	// each at which something is due costs a look at every partition.
+	comeTogether = 100 * time.Millisecond
 
 // asideLine is what waits for one destination, by lane and turn: the lanes and
 // the tenants that share a host share its places as they do the channel's slots.
@@ -461,7 +464,7 @@ func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
 	d, now := t.known(), s.p.Now()
 	settled := s.beforeSend(t.lease, d, now)
 	if settled == nil {
-		next := decide(attemptOf{delivery: d, result: o.result(), retry: s.Retry, now: now, jitter: o.jitter(s.p.Jitter)})
+		next := decide(attemptOf{delivery: d, result: o.result(), retry: s.Retry, now: now, jitter: o.gathered(now, o.jitter(s.p.Jitter))})
 		settled = &queue.Settlement{Kind: next.kind, Lease: t.lease, Delivery: d, Entry: next.entry, Due: next.due, Reason: next.reason}
 	}
 	return t.planned(settled)
@@ -470,6 +473,15 @@ func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
 // result is what putting off amounts to: nobody was asked.
 func (o putOff) result() channels.Result {
 	return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: o.code, Err: errors.New(o.words), Unsent: true}
+}
+
+// gathered is a jitter after which what is put off comes back with others.
+func (o putOff) gathered(now time.Time, jitter func(time.Duration) time.Duration) func(time.Duration) time.Duration {
+	return func(most time.Duration) time.Duration {
+		late := jitter(most)
+		due := now.Add(o.wait + late)
+		return late + due.Add(comeTogether-1).Truncate(comeTogether).Sub(due)
+	}
 }
 
 // known is a task's delivery, where its destination is known.

@@ -135,11 +135,10 @@ func TestAHostThatGoesDownHasItsLinePutOff(t *testing.T) {
 		for range 20 {
 			putAll(l, going("h", 1, 0))
 		}
-		for _, begun := range takeAll(l) {
-			end(l, begun, time.Second, throttle.Silent)
-		}
-		for _, begun := range takeAll(l) { // got the place of one that failed
-			end(l, begun, time.Second, throttle.Silent)
+		for begun := takeAll(l); len(begun) > 0; begun = takeAll(l) { // the next got the place of one that failed
+			for _, t := range begun {
+				end(l, t, time.Second, throttle.Silent)
+			}
 		}
 		tasks, waits := l.awaitPutOff()
 		if len(tasks) == 0 {
@@ -278,11 +277,13 @@ type model struct {
 	parked parked
 	parks  map[*task]int
 	sent   map[string]int
-	ended  map[string]time.Time // when a host had its last
+	held   map[string]time.Duration // for how long hosts had slots, see had
+	using  map[string]int           // slots that hosts have
+	ended  map[string]time.Time     // when a host had its last
 }
 
 func runModel(ctx context.Context, l *lanes, slots int, stream []*task, took func(string) (time.Duration, throttle.Contact)) *model {
-	m := &model{lanes: l, took: took, stream: stream, parks: map[*task]int{}, sent: map[string]int{}, ended: map[string]time.Time{}}
+	m := &model{lanes: l, took: took, stream: stream, parks: map[*task]int{}, sent: map[string]int{}, held: map[string]time.Duration{}, using: map[string]int{}, ended: map[string]time.Time{}}
 	turn := make(chan struct{}, 1) // a mutex would stop the bubble's time
 	for range slots {
 		go m.work(turn)
@@ -315,7 +316,9 @@ func (m *model) work(turn chan struct{}) {
 		}
 		host := t.dest
 		took, came := m.took(host)
+		m.hold(host, -1)
 		time.Sleep(took)
+		m.hold(host, 1)
 		m.mu.Lock()
 		if came == throttle.Answered {
 			m.sent[host]++
@@ -324,6 +327,21 @@ func (m *model) work(turn chan struct{}) {
 		m.mu.Unlock()
 		end(m.lanes, t, took, came)
 	}
+}
+
+// hold notes that a host has a slot from now on, with -1, or no more, with 1.
+func (m *model) hold(host string, sign time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held[host] += sign * time.Duration(time.Now().UnixNano())
+	m.using[host] -= int(sign)
+}
+
+// had is for how long a host has had slots until now, all of them together.
+func (m *model) had(host string) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held[host] + time.Duration(m.using[host])*time.Duration(time.Now().UnixNano())
 }
 
 func (m *model) read() {
@@ -422,6 +440,67 @@ func TestTheBacklogOfOneHostDelaysNoOtherAndDoesNotChurn(t *testing.T) {
 				if each := float64(parks) / n; each > tc.parks {
 					t.Errorf("each was parked %.2f times, want %v at most", each, tc.parks)
 				}
+			})
+		})
+	}
+}
+
+// even is n tasks, one after the other for each of fifty healthy hosts and for
+// troubled.
+func even(n int) (stream []*task) {
+	hosts := make([]string, 50)
+	for i := range hosts {
+		hosts[i] = fmt.Sprint("healthy ", i)
+	}
+	for i := range n {
+		if hung := i % (len(hosts) + 1); hung < len(hosts) {
+			stream = append(stream, going(hosts[hung], 1, 0))
+		} else {
+			stream = append(stream, going("troubled", 1, 0))
+		}
+	}
+	return stream
+}
+
+func TestAHostThatHangsHasATwentiethOfTheSlotsAtMost(t *testing.T) {
+	for name, answers := range map[string]time.Duration{
+		"it never answered":                 0,
+		"it has answered for half a second": 500 * time.Millisecond,
+		"it has answered for five seconds":  5 * time.Second,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(t.Context())
+				began, sum := time.Now(), 0
+				const span = 20 * time.Second
+				m := runModel(ctx, newModelLanes(), 64, even(230_000), func(host string) (time.Duration, throttle.Contact) {
+					if host == "troubled" && time.Since(began) >= answers {
+						return 15 * time.Second, throttle.Silent
+					}
+					return 5 * time.Millisecond, throttle.Answered
+				})
+				time.Sleep(answers)
+				before := m.had("troubled")
+				time.Sleep(span - answers)
+				hung := m.had("troubled") - before
+				m.mu.Lock()
+				for host, n := range m.sent {
+					if host != "troubled" {
+						sum += n
+					}
+				}
+				m.mu.Unlock()
+				part := hung.Seconds() / (64 * (span - answers).Seconds())
+				t.Logf("it had %.1f %% of the slots' time; the healthy were sent %d", 100*part, sum)
+				if part > 0.05 {
+					t.Errorf("it had %.1f %% of the slots' time since it hung, want 5 at most", 100*part)
+				}
+				// What 56 slots send, since eight are for what is critical.
+				if all := int(span * 56 / (5 * time.Millisecond)); sum < all*95/100 {
+					t.Errorf("%d reached the healthy hosts, want 95 %% of %d", sum, all)
+				}
+				stop()
+				time.Sleep(time.Minute) // for the workers to end
 			})
 		})
 	}

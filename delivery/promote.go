@@ -9,6 +9,10 @@ import (
 // another consumer parks for sooner than that is up to this late.
 const promoteEvery = 100 * time.Millisecond
 
+// promoteRest is the least time between two looks, each of which asks every
+// partition: what is due in it goes together, so much late at most.
+const promoteRest = 5 * time.Millisecond
+
 // promoteLoop puts parked deliveries back when they are due. Every consumer
 // does; the script makes sure that each is put back once.
 func (p *Pipeline) promoteLoop(ctx context.Context) {
@@ -17,8 +21,8 @@ func (p *Pipeline) promoteLoop(ctx context.Context) {
 		if failed := p.learnCancels(ctx); err == nil {
 			err = failed
 		}
-		if promoted > 0 {
-			continue // there may be more than a batch
+		if promoted > 0 && !next.IsZero() && !next.After(p.Now()) {
+			continue // there was more than a batch
 		}
 		if err != nil {
 			sleep(ctx, retryFirst+p.Jitter(retryMost))
@@ -35,7 +39,7 @@ func (p *Pipeline) awaitDue(ctx context.Context, next time.Time) {
 	if !next.IsZero() {
 		wait = min(wait, next.Sub(p.Now()))
 	}
-	timer := time.NewTimer(max(wait, time.Millisecond))
+	timer := time.NewTimer(max(wait, promoteRest))
 	defer timer.Stop()
 	for {
 		select {
@@ -44,7 +48,7 @@ func (p *Pipeline) awaitDue(ctx context.Context, next time.Time) {
 		case due := <-p.wake:
 			if until := due.Sub(p.Now()); until < wait {
 				wait = until
-				timer.Reset(max(wait, time.Millisecond))
+				timer.Reset(max(wait, promoteRest))
 			}
 		case <-ctx.Done():
 			return

@@ -45,8 +45,10 @@ type DestinationRules struct {
 //     twentieth. When no other is called, it may have every slot.
 //   - a slow one as many as it leaves to the other slow ones, of three quarters
 //     of the slots: however many are slow, a quarter is left to the rest.
-//   - one that has not answered yet half of what is free, but for the last
-//     eighth.
+//   - one that has not answered yet a twentieth of the slots, four at most, and
+//     never the last eighth; with each answer it may have two more. One that
+//     has been silent for twice as long as it usually takes gets no more than
+//     that either, until it answers.
 //
 // Destinations are not safe for concurrent use: who decides what may begin next
 // must hold a lock anyway.
@@ -80,6 +82,7 @@ type Destination struct {
 }
 
 // NewDestinations makes Destinations that know nothing of anybody.
+	opening opening // how many are risked on its answering
 func NewDestinations(r DestinationRules) *Destinations {
 	r.Slots = max(r.Slots, 1)
 	others := 1
@@ -138,29 +141,28 @@ func (d *Destinations) EnterWith(at *Destination, free int, needs Needs) Entry {
 
 // allowed is how many places a destination may have in use now.
 func (d *Destinations) allowed(at *Destination, free int, now time.Time) int {
-	most := at.places
+	d.judge(at, now)
+	if at.down > 0 {
+		return at.used + 1 // the probe
+	}
+	most, alone := at.places, at.places == 0 && d.isAlone(at, now)
 	if most == 0 {
 		most = d.share
 	}
-	d.judge(at, now)
-	if at.down == 0 {
-		most = min(most, at.limit.value())
-	}
+	bears := at.bears(now)
 	switch {
-	case at.down > 0:
-		return at.used + 1 // the probe
 	case at.answers.slow:
 		left := d.rules.Slots - d.rules.Slots/4 - d.slow
-		if d.isAlone(at, now) && at.places == 0 {
-			return min(at.used+left, at.limit.value())
+		if alone {
+			return min(at.used+left, bears)
 		}
-		return min(most, left)
+		return min(most, bears, left)
 	case !at.answers.known:
-		return min(most, (free-d.rules.Slots/8+1)/2)
-	case d.isAlone(at, now) && at.places == 0:
-		return min(d.rules.Slots, at.limit.value())
+		return min(most, bears, (free-d.rules.Slots/8+1)/2)
+	case alone:
+		return min(d.rules.Slots, bears)
 	}
-	return min(most, 2*free)
+	return min(most, bears, 2*free)
 }
 
 // Leave gives a place back, with how long the answer took and what came.
@@ -175,6 +177,7 @@ func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) 
 	d.tellDown(at, wasDown, now)
 	d.judge(at, now)
 	d.forgetIfBlank(at)
+	at.opening.note(came, at.used, at.silence(now) >= took/2)
 }
 
 // Withdraw gives a place back that was not used.
@@ -234,7 +237,7 @@ func (d *Destinations) Pin(name string) *Destination {
 			d.forgetAny()
 		}
 		name = strings.Clone(name) // which may be a part of a whole payload
-		at = &Destination{name: name, limit: newLimit(d.rules.Slots)}
+		at = &Destination{name: name, limit: newLimit(d.rules.Slots), opening: newOpening(d.rules.Slots)}
 		if d.rules.Places != nil {
 			at.places = d.rules.Places(name)
 		}

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -59,7 +60,7 @@ func (r *room) proven(name string, took time.Duration) {
 		}
 		r.Leave(at, took, Answered)
 	}
-	at.limit.now = at.limit.bound // as it is once many were in flight
+	at.limit.now, at.opening.now = at.limit.bound, at.opening.most // as they are once many were in flight
 }
 
 // silent makes a destination fail n times in a row.
@@ -176,17 +177,28 @@ func TestHoweverManyAreSlowAQuarterIsLeftToTheRest(t *testing.T) {
 	}
 }
 
-func TestOneThatStopsAnsweringIsSlowAfterASecond(t *testing.T) {
+func TestOneThatStopsAnsweringGetsNoMoreAtOnceAndIsSlowAfterASecond(t *testing.T) {
 	r := newRoom(t, 56, nil)
 	r.proven("other", time.Millisecond)
 	r.proven("a", time.Millisecond)
-	if n := r.fill("a"); n != 28 {
-		t.Fatalf("%d places, want 28", n)
+	at := r.Pin("a")
+	for range 10 {
+		r.Enter(at, 56)
+		r.used++
 	}
-	r.leave("a", 10, time.Millisecond, Answered)
-	r.clock.pass(quickly + 1)
-	if n := r.fill("a"); n != 3 || r.slow != 21 {
-		t.Errorf("%d places beside the 18 that hang, %d count as slow; want half of 42", n, r.slow)
+	if r.clock.pass(hangLeast); r.fill("a") != 18 {
+		t.Errorf("%d places after %v without an answer, want all 28", r.used, hangLeast)
+	}
+	r.leave("a", 5, time.Millisecond, Answered)
+	if r.clock.pass(hangLeast + 1); r.fill("a") != 0 {
+		t.Errorf("it was given more beside the 23 that hang")
+	}
+	if r.wantEntry("other", Entered); r.slow != 0 {
+		t.Errorf("%d places count as slow after so short a time", r.slow)
+	}
+	r.clock.pass(quickly)
+	if r.wantEntry("a", Full); r.slow != 23 {
+		t.Errorf("%d places count as slow after a second, want 23", r.slow)
 	}
 	r.leave("a", 1, 2*time.Second, Answered)
 	if r.wantEntry("a", Entered); r.slow != 0 {
@@ -194,12 +206,32 @@ func TestOneThatStopsAnsweringIsSlowAfterASecond(t *testing.T) {
 	}
 }
 
-func TestOneThatNobodyKnowsIsNotGivenEverything(t *testing.T) {
+func TestHowLongASilenceCountsAsHangingFollowsWhatIsUsual(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{time.Millisecond: hangLeast, 200 * time.Millisecond: 400 * time.Millisecond} {
+		r := newRoom(t, 56, nil)
+		r.proven("other", time.Millisecond)
+		r.proven("a", took)
+		r.fill("a")
+		r.leave("a", 1, took, Answered)
+		at := r.Pin("a")
+		if r.clock.pass(want); at.hangs(r.clock.now()) {
+			t.Errorf("one that takes %v hangs after %v", took, want)
+		}
+		if r.clock.pass(1); !at.hangs(r.clock.now()) {
+			t.Errorf("one that takes %v does not hang after more than %v", took, want)
+		}
+	}
+}
+
+func TestOneThatHasNotAnsweredYetHasFew(t *testing.T) {
+	for slots, want := range map[int]int{1: 1, 16: 1, 56: 2, 64: 3, 256: 4, 1000: 4} {
+		r := newRoom(t, slots, nil)
+		if n := r.fill("new"); n != want {
+			t.Errorf("%d places of %d before the first answer, want %d", n, slots, want)
+		}
+	}
 	r := newRoom(t, 56, nil)
 	r.proven("other", time.Millisecond)
-	if n := r.fill("new"); n < 10 || n > 20 {
-		t.Errorf("%d places before the first answer, want a good quarter of 56", n)
-	}
 	for i := range 100 {
 		r.fill(fmt.Sprint("new ", i))
 	}
@@ -207,6 +239,56 @@ func TestOneThatNobodyKnowsIsNotGivenEverything(t *testing.T) {
 		t.Errorf("a hundred new ones leave %d slots, want an eighth", free)
 	}
 	r.wantEntry("other", Entered)
+}
+
+func TestOneThatAnswersHasTwiceAsManyAfterEachRoundTrip(t *testing.T) {
+	r := newRoom(t, 64, nil)
+	r.proven("other", time.Millisecond)
+	var had []int
+	for range 4 {
+		n := r.fill("new")
+		had = append(had, n)
+		r.clock.pass(windowLeast)
+		r.leave("new", n, 5*time.Millisecond, Answered)
+	}
+	if want := []int{3, 7, 15, 31}; !slices.Equal(had, want) {
+		t.Errorf("it had %v in flight, want %v", had, want)
+	}
+}
+
+func TestWhatIsNotUsedIsNotOpened(t *testing.T) {
+	r := newRoom(t, 64, nil)
+	at := r.Pin("calm")
+	for range 100 {
+		r.Enter(at, 64)
+		r.Leave(at, time.Millisecond, Answered)
+	}
+	if n := at.opening.now; n != at.opening.first {
+		t.Errorf("%d may be in flight to one that had one at a time", n)
+	}
+}
+
+func TestOneThatTimesOutIsTriedOneByOneAndOneThatOnlyFailsNowAndThenIsNot(t *testing.T) {
+	r := newRoom(t, 64, nil)
+	r.proven("other", time.Millisecond)
+	n := r.fill("hangs")
+	r.clock.pass(15 * time.Second)
+	r.leave("hangs", n, 15*time.Second, Silent)
+	if n := r.fill("hangs"); n != 1 {
+		t.Errorf("%d places after all that it had timed out, want one", n)
+	}
+	r.leave("hangs", 1, time.Millisecond, Answered)
+	if n := r.fill("hangs"); n != 3 {
+		t.Errorf("%d places after the next answer, want three", n)
+	}
+	r.proven("flaky", 5*time.Millisecond)
+	n = r.fill("flaky")
+	r.clock.pass(15 * time.Second)
+	r.leave("flaky", 1, 5*time.Millisecond, Answered)
+	r.leave("flaky", 1, 15*time.Second, Silent)
+	if at := r.Pin("flaky"); at.opening.now != at.opening.most {
+		t.Errorf("%d places after one time-out of many calls, want %d as before", at.opening.now, at.opening.most)
+	}
 }
 
 func TestASingleSlotServesEverybody(t *testing.T) {
@@ -271,6 +353,7 @@ func TestAProbeThatCameToNothingIsFollowedByAnother(t *testing.T) {
 
 func TestWhatWasOnItsWayWhenItWentDownChangesNothing(t *testing.T) {
 	r := newRoom(t, 64, nil)
+	r.proven("h", time.Millisecond)
 	n := r.fill("h")
 	r.leave("h", n, time.Second, Silent)
 	if at := r.Pin("h"); at.down != downFirst {
