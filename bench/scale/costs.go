@@ -63,7 +63,7 @@ type plant struct {
 
 // aPlant is the one that docs/scale.md sizes.
 func aPlant() plant {
-	return plant{Cores: 2, Busy: 0.6, Memory: 24 << 30 * 0.7, Send: 40, Door: 55, Partitions: 64}
+	return plant{Cores: 2, Busy: 0.6, Memory: 24 << 30 * 0.7, Door: 55, Partitions: 64}
 }
 
 // need is how many of everything some rates ask for.

@@ -16,7 +16,8 @@ const (
 type region struct {
 	Name   string
 	Share  float64 // of all users
-	Offset int     // minutes ahead of UTC
+	Offset int     // minutes ahead of UTC, in winter
+	Zone   string  // IANA
 }
 
 // day is what is assumed of a day.
@@ -41,7 +42,8 @@ type day struct {
 func aDay() day {
 	d := day{
 		Users: 100e6, Each: 5, Devices: 1, Evening: 4, Night: 0.15,
-		Regions:       []region{{"East Asia", 0.40, 8 * 60}, {"Europe", 0.25, 60}, {"America", 0.25, -6 * 60}, {"Gulf", 0.10, 4 * 60}},
+		Regions: []region{{"East Asia", 0.40, 8 * 60, "Asia/Shanghai"}, {"Europe", 0.25, 60, "Europe/Berlin"},
+			{"America", 0.25, -6 * 60, "America/Chicago"}, {"Gulf", 0.10, 4 * 60, "Asia/Dubai"}},
 		BroadcastOver: 10, Quiet: 0.30, Retries: 0.02, Retention: 60,
 	}
 	d.Broadcast = d.busiest()
@@ -51,7 +53,7 @@ func aDay() day {
 // oneZone is the same day with every user under one clock, which is what a
 // cluster of one region meets.
 func (d day) oneZone() day {
-	d.Regions = []region{{"one zone", 1, 0}}
+	d.Regions = []region{{"one zone", 1, 0, "UTC"}}
 	d.Broadcast = d.busiest()
 	return d
 }

@@ -159,9 +159,14 @@ func ownCPU() time.Duration {
 
 // await polls until done, for at most limit.
 func await(ctx context.Context, limit time.Duration, what string, done func() (bool, error)) error {
+	return awaitEach(ctx, 10*time.Millisecond, limit, what, done)
+}
+
+// awaitEach polls as often as one likes.
+func awaitEach(ctx context.Context, every, limit time.Duration, what string, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no %s within %v", what, limit))
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		if ok, err := done(); ok || err != nil {

@@ -2,13 +2,15 @@
 // Redis, how many commands and consumers, by the minute.
 //
 // It measures what one of everything costs, through the gateway's own code on a
-// real redis-server in cluster mode; runs a day on paper, by a clock of its
-// own; fills a sample of the users for real at the day's fullest minute, and
-// plays its peaks at real speed; and says how far the paper was off.
+// real redis-server in cluster mode; runs a day on paper; plays the same day
+// with a sample of the users, through the gateway's own code and rules, by a
+// clock that is set on from minute to minute; plays one partition's part of the
+// broadcast through a consumer process at real speed; and says how far the paper
+// was off.
 //
-//	go run ./bench/scale                      everything, as Markdown
-//	go run ./bench/scale -users 1e6 -part 1   other days: see -help
-//	go run ./bench/scale -plot day.svg        also the day as a picture
+//	go run ./bench/scale                        everything, as Markdown
+//	go run ./bench/scale -users 1e6 -crowd 1000 other days: see -help
+//	go run ./bench/scale -plot day.svg          also the day as a picture
 package main
 
 import (
@@ -29,10 +31,13 @@ type options struct {
 	plant plant
 	n     int     // of everything that is measured
 	part  float64 // of the users, filled for real; 0: none
-	share float64 // of the peaks, played for real; 0: none
+	crowd int     // users with whom the day is played; 0: it is not
 	span  time.Duration
 	size  int
 	plot  string
+	// binary is the gateway that the sampled partition is played through; empty:
+	// it is built.
+	binary string
 }
 
 func main() {
@@ -63,13 +68,14 @@ func readFlags(args []string) (options, error) {
 	f.Float64Var(&o.day.Retries, "retries", o.day.Retries, "share of sends that are made again")
 	f.IntVar(&o.plant.Partitions, "partitions", o.plant.Partitions, "queue.partitions")
 	f.Float64Var(&o.plant.Cores, "cores", o.plant.Cores, "of a consumer")
-	f.Float64Var(&o.plant.Send, "send", o.plant.Send, "microseconds of a consumer's processor that a send takes (see docs/performance.md)")
-	f.IntVar(&o.n, "n", 20_000, "of everything that is measured")
-	f.Float64Var(&o.part, "part", 0.001, "part of the users that is filled for real; 0: none")
-	f.Float64Var(&o.share, "share", 1.0/64, "part of the peaks that is played for real; 0: none")
-	f.DurationVar(&o.span, "span", 20*time.Second, "how long each peak is played")
+	f.Float64Var(&o.plant.Send, "send", 0, "microseconds of a consumer's processor that a send takes; 0: as many as the part of the broadcast shows that is played")
+	f.IntVar(&o.n, "n", 10_000, "of everything that is measured")
+	f.Float64Var(&o.part, "part", 0.0001, "part of the users that is filled for real; 0: none")
+	f.IntVar(&o.crowd, "crowd", 10_000, "users with whom the day is played, by its own clock; 0: it is not")
+	f.DurationVar(&o.span, "span", 24*time.Second, "how long one partition's part of the broadcast is played at real speed; 0: it is not")
+	f.StringVar(&o.binary, "binary", "", "the gateway to play that with; built when empty")
 	f.IntVar(&o.size, "size", 600, "bytes of each notification's data")
-	f.StringVar(&o.plot, "plot", "", "where to write the day's picture, as SVG")
+	f.StringVar(&o.plot, "plot", "", "where to write the played day's picture, as SVG")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -81,8 +87,14 @@ func (o *options) check() error {
 	switch {
 	case o.n < 1 || o.size < 1 || o.plant.Partitions < 1:
 		return fmt.Errorf("-n, -size, -partitions: %d, %d, %d: give 1 or more of each", o.n, o.size, o.plant.Partitions)
-	case o.part < 0 || o.part > 1 || o.share < 0 || o.share > 1:
-		return fmt.Errorf("-part, -share: %g, %g: a part is between 0 and 1", o.part, o.share)
+	case o.part < 0 || o.part > 1:
+		return fmt.Errorf("-part: %g: a part is between 0 and 1", o.part)
+	case o.crowd < 0 || o.crowd > 0 && o.crowd < 100:
+		return fmt.Errorf("-crowd: %d users are no day: give 100 or more, or 0 for none", o.crowd)
+	case o.plot != "" && o.crowd == 0:
+		return fmt.Errorf("-plot: %s: the picture is of the played day: give a -crowd", o.plot)
+	case o.span < 0:
+		return fmt.Errorf("-span: %v: give a time, or 0", o.span)
 	}
 	return o.day.check()
 }
@@ -104,10 +116,8 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 		}
 		res.at, res.costs = append(res.at, p), append(res.costs, c)
 	}
-	_, at := res.moments()
-	broadcast := res.used().needs(at[3], o.plant).Consumers
-	res.plan = o.day.simulate(float64(broadcast)*res.used().perConsumer(o.plant), o.plant.Partitions)
-	if err := res.compare(ctx, l, o, progress); err != nil {
+	tell := func(what string) { fmt.Fprintln(progress, what) }
+	if err := res.playAll(ctx, l, o, tell); err != nil {
 		return err
 	}
 	if o.plot != "" {
@@ -118,27 +128,59 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	return res.write(out)
 }
 
-// compare fills the sample, and plays the peaks.
-func (r *result) compare(ctx context.Context, l *lab, o options, progress io.Writer) error {
-	if o.part > 0 {
-		fmt.Fprintf(progress, "filling %s of all users\n", number(o.day.Users*o.part))
-		c, err := l.sample(ctx, fullest(r.plan, r.used()).part(o.part), o.size, int(o.day.Devices), r.used(), rand.New(rand.NewPCG(1, 2)))
-		if err != nil {
+// playAll plays a partition's part, which says what a send takes; does the paper;
+// plays the day, and fills the sample.
+func (r *result) playAll(ctx context.Context, l *lab, o options, progress func(string)) (err error) {
+	if o.span > 0 {
+		if err := r.playParts(ctx, l, o, progress); err != nil {
 			return err
 		}
-		r.checks = append(r.checks, c)
 	}
-	if o.share == 0 {
+	if r.plant.Send == 0 {
+		r.plant.Send = r.send()
+	}
+	_, at := r.moments()
+	consumers := r.used().needs(at[3], r.plant).Consumers
+	r.plan = r.day.simulate(float64(consumers)*r.used().perConsumer(r.plant), r.plant.Partitions)
+	if o.crowd > 0 {
+		if r.played, err = l.play(ctx, o.day, o.crowd, o.size, progress); err != nil {
+			return fmt.Errorf("playing the day: %w", err)
+		}
+		r.checks = append(r.checks, r.compared()...)
+	}
+	if o.part == 0 {
 		return nil
 	}
-	names, at := r.moments()
-	for _, i := range []int{1, 3} {
-		fmt.Fprintf(progress, "playing the %s\n", names[i])
-		c, err := l.peak(ctx, names[i], at[i].Admitted*o.share, o.span, o.plant, o.size, int(o.day.Devices), r.used())
-		if err != nil {
-			return fmt.Errorf("playing the %s: %w", names[i], err)
+	progress(fmt.Sprintf("filling %s of all users", number(o.day.Users*o.part)))
+	c, err := l.sample(ctx, fullest(r.plan, r.used()).part(o.part), o.size, int(o.day.Devices), r.used(), rand.New(rand.NewPCG(1, 2)))
+	r.checks = append(r.checks, c)
+	return err
+}
+
+// playParts plays one partition's part of the broadcast: by itself, which is
+// what a partition can do, and spread over all partitions, which is what a
+// consumer meets that serves all of them. A machine that cannot keep up gets
+// half as much, twice at most: what one takes shows in a steady state.
+func (r *result) playParts(ctx context.Context, l *lab, o options, progress func(string)) error {
+	binary, err := l.build(ctx, o.binary)
+	if err != nil {
+		return err
+	}
+	_, at := r.moments()
+	for _, n := range r.at {
+		perSecond := at[3].Admitted / float64(o.plant.Partitions)
+		for range 3 {
+			what := fmt.Sprintf("%s/s in %s, through a consumer process", number(perSecond), partitions(n))
+			progress("playing " + what)
+			p, err := l.part(ctx, binary, n, perSecond, o.span, o.size)
+			if err != nil {
+				return fmt.Errorf("playing %s: %w", what, err)
+			}
+			r.parts = append(r.parts, p)
+			if perSecond /= 2; p.steady() {
+				break
+			}
 		}
-		r.checks = append(r.checks, c)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (l *lab) measure(ctx context.Context, n, partitions, size, devices int) (*c
 	if err != nil {
 		return nil, err
 	}
-	r, err := l.open(ctx, partitions, size, retention, newClock(noon(), 1))
+	r, err := l.open(ctx, plain(partitions, size))
 	if err != nil {
 		return nil, err
 	}

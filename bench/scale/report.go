@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,9 @@ type result struct {
 	costs  []*costs // at each of partitions
 	at     []int
 	checks []checked
-	plan   []tick // of the day, with as many consumers as the broadcast asks for
+	plan   []tick  // of the day, with as many consumers as the broadcast asks for
+	played *played // nil: no day was
+	parts  []*partPlayed
 }
 
 // used are the costs that the result goes by: those of the plant's partitions.
@@ -24,7 +27,7 @@ func (r *result) used() *costs { return r.costs[len(r.costs)-1] }
 // number prints three significant digits, and the thousands apart.
 func number(v float64) string {
 	switch {
-	case v >= 1000:
+	case v >= 1000 || v == math.Trunc(v):
 		return thousands(int64(v + 0.5))
 	case v >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64)
@@ -34,7 +37,18 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
+// partitions is how many.
+func partitions(n int) string {
+	if n == 1 {
+		return "one partition"
+	}
+	return strconv.Itoa(n) + " partitions"
+}
+
 func thousands(v int64) string {
+	if v < 0 {
+		return "−" + thousands(-v)
+	}
 	if v < 1000 {
 		return strconv.FormatInt(v, 10)
 	}
@@ -48,6 +62,8 @@ func (r *result) write(w io.Writer) error {
 	r.memoryTable(&b)
 	r.rateTable(&b)
 	r.waits(&b)
+	r.playedTables(&b)
+	r.partTables(&b)
 	r.checkTable(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -68,7 +84,7 @@ func (r *result) unitCosts(b *strings.Builder) {
 	}
 	b.WriteString("\n| µs of Redis, commands, µs of the consumer |")
 	for _, p := range r.at {
-		fmt.Fprintf(b, " %d partitions |", p)
+		b.WriteString(" " + partitions(p) + " |")
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---:|", len(r.at)) + "\n")
 	for _, step := range []struct {
@@ -84,19 +100,19 @@ func (r *result) unitCosts(b *strings.Builder) {
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("| an idle consumer, a second |")
+	b.WriteString("| a consumer with nothing to do, a second |")
 	for i, c := range r.costs {
 		p := float64(r.at[i])
 		fmt.Fprintf(b, " %s, %s, %s |", number(c.Idle.Redis*p), number(c.Idle.Calls*p), number(c.Idle.Own))
 	}
-	b.WriteString("\n\n")
+	fmt.Fprintf(b, "\n\nA send takes %s µs of the consumer besides.\n\n", number(r.plant.Send))
 }
 
 // memoryTable shows the fullest minute.
 func (r *result) memoryTable(b *strings.Builder) {
 	c := r.used()
 	t := fullest(r.plan, c)
-	fmt.Fprintf(b, "### Memory\n\nThe fullest minute is %s UTC.\n\n| | how many | GB |\n|---|---:|---:|\n", clockTime(t.Minute))
+	fmt.Fprintf(b, "### Memory, on paper\n\nThe fullest minute is %s UTC.\n\n| | how many | GB |\n|---|---:|---:|\n", clockTime(t.Minute))
 	row := func(what string, n, bytes float64) {
 		fmt.Fprintf(b, "| %s | %s | %s |\n", what, number(n), number(n*bytes/1e9))
 	}
@@ -154,7 +170,7 @@ func spread(r rates, over float64) rates {
 }
 
 func (r *result) rateTable(b *strings.Builder) {
-	b.WriteString("### A second\n\n| | admitted | sent | commands | Redis cores | Redis masters | consumers | ingest |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString("### A second, on paper\n\n| | admitted | sent | commands | Redis cores | Redis masters | consumers | ingest |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	names, at := r.moments()
 	for i, name := range names {
 		n := r.used().needs(at[i], r.plant)
@@ -166,7 +182,7 @@ func (r *result) rateTable(b *strings.Builder) {
 
 // waits says how long the broadcast takes with fewer consumers.
 func (r *result) waits(b *strings.Builder) {
-	fmt.Fprintf(b, "### With fewer\n\n| consumers | can send a second | the broadcast is everywhere after | longest queue |\n|---:|---:|---:|---:|\n")
+	fmt.Fprintf(b, "### With fewer consumers, on paper\n\n| consumers | can send a second | the broadcast is everywhere after | longest queue |\n|---:|---:|---:|---:|\n")
 	each := r.used().perConsumer(r.plant)
 	_, at := r.moments()
 	full := r.used().needs(at[3], r.plant).Consumers
@@ -190,7 +206,7 @@ func (r *result) checkTable(b *strings.Builder) {
 	if len(r.checks) == 0 {
 		return
 	}
-	b.WriteString("### The model beside what was measured\n\n| | model | measured | off |\n|---|---:|---:|---:|\n")
+	b.WriteString("### The paper beside what was measured\n\n| | paper | measured | off |\n|---|---:|---:|---:|\n")
 	for _, c := range r.checks {
 		fmt.Fprintf(b, "| %s, %s | %s | %s | %+.0f %% |\n", c.What, c.Unit, number(c.Predicted), number(c.Measured), 100*c.off())
 	}
@@ -199,31 +215,4 @@ func (r *result) checkTable(b *strings.Builder) {
 
 func clockTime(minute int) string {
 	return time.Unix(int64(minute)*60, 0).UTC().Format("15:04")
-}
-
-// plot draws the day as an SVG picture: what is sent a second by minute, and
-// what Redis holds.
-func (r *result) plot() string {
-	const width, height, left, top, gap = 720, 180, 70, 30, 60
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n", left+width+20, top+2*height+gap+40)
-	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
-	draw := func(at int, title string, colour string, value func(tick) float64) {
-		most := 0.0
-		for _, t := range r.plan {
-			most = max(most, value(t))
-		}
-		fmt.Fprintf(&b, `<text x="%d" y="%d">%s, at most %s</text><path fill="none" stroke="%s" d="M`, left, at-8, title, number(most), colour)
-		for _, t := range r.plan {
-			fmt.Fprintf(&b, "%.1f %.1f ", float64(left)+float64(t.Minute)/minutes*width, float64(at)+height*(1-value(t)/max(most, 1e-9)))
-		}
-		fmt.Fprintf(&b, `"/><path stroke="#808080" d="M%d %dH%d"/>`+"\n", left, at+height, left+width)
-		for hour := 0; hour <= 24; hour += 4 {
-			fmt.Fprintf(&b, `<text x="%d" y="%d">%02d:00</text>`, left+hour*width/24-14, at+height+16, hour)
-		}
-	}
-	draw(top, "sent a second", "#4878a8", func(t tick) float64 { return t.sent() })
-	draw(top+height+gap, "GB in Redis", "#c03030", func(t tick) float64 { return r.used().memory(t.state) / 1e9 })
-	b.WriteString("\n</svg>\n")
-	return b.String()
 }

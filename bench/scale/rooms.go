@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,8 +84,8 @@ func parts() map[string]string {
 	}
 }
 
-func writeCatalogue(dir string) error {
-	for name, text := range parts() {
+func writeCatalogue(dir string, files map[string]string) error {
+	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
@@ -96,27 +97,41 @@ func writeCatalogue(dir string) error {
 	return nil
 }
 
-// open empties Redis and opens the rooms on it. retention is by Redis' clock.
-func (l *lab) open(ctx context.Context, partitions, size int, retention time.Duration, c *clockOf) (*rooms, error) {
+// furniture is what the rooms are opened with.
+type furniture struct {
+	partitions int
+	size       int // bytes of each notification's data
+	clock      *clockOf
+	files      map[string]string // of the catalogue
+	caps       []config.Cap
+}
+
+// plain is what costs are measured with.
+func plain(partitions, size int) furniture {
+	return furniture{partitions, size, newClock(noon(), 1), parts(), threeCaps()}
+}
+
+// open empties Redis and opens the rooms on it. Records expire by Redis' clock.
+func (l *lab) open(ctx context.Context, f furniture) (*rooms, error) {
 	if err := l.node.FlushAll(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("emptying Redis: %w", err)
 	}
 	dir := filepath.Join(l.dir, "catalogue")
-	if err := writeCatalogue(dir); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), writeCatalogue(dir, f.files)); err != nil {
 		return nil, err
 	}
 	catalogue, err := templates.OpenStore(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	q, err := queue.Open(ctx, l.rdb, l.rdb, config.Queue{Namespace: namespace, Partitions: partitions, Visibility: config.Duration(time.Minute),
-		Retention: config.Duration(retention), MaxBacklog: 1 << 30, Finals: 100}, queue.WithClock(c.Now))
+	q, err := queue.Open(ctx, l.rdb, l.rdb, config.Queue{Namespace: namespace, Partitions: f.partitions, Visibility: config.Duration(time.Minute),
+		Retention: config.Duration(retention), MaxBacklog: 1 << 30, Finals: 100}, queue.WithClock(f.clock.Now))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the queue: %w", err), catalogue.Close())
 	}
-	caps, err := throttle.NewCaps(l.rdb, namespace, q.Partition, threeCaps())
-	return &rooms{lab: l, clock: c, queue: q, catalogue: catalogue, caps: caps, size: size,
-		directory: recipients.New(l.rdb, namespace, q.Partition, recipients.WithClock(c.Now))}, err
+	caps, err := throttle.NewCaps(l.rdb, namespace, q.Partition, f.caps)
+	return &rooms{lab: l, clock: f.clock, queue: q, catalogue: catalogue, caps: caps, size: f.size,
+		directory: recipients.New(l.rdb, namespace, q.Partition, recipients.WithClock(f.clock.Now))}, err
 }
 
 func (r *rooms) close() {
@@ -139,13 +154,18 @@ func profile(i, devices int) *recipients.Profile {
 
 // people stores the profiles of n users.
 func (r *rooms) people(ctx context.Context, n, devices int) error {
+	return r.store(ctx, n, func(i int) *recipients.Profile { return profile(i, devices) })
+}
+
+// store stores a profile for each of n users.
+func (r *rooms) store(ctx context.Context, n int, of func(i int) *recipients.Profile) error {
 	const writers = 16
 	errs := make([]error, writers)
 	var all sync.WaitGroup
 	for w := range writers {
 		all.Go(func() {
 			for i := w; i < n && errs[w] == nil; i += writers {
-				errs[w] = r.directory.Put(ctx, tenant, user(i), profile(i, devices))
+				errs[w] = r.directory.Put(ctx, tenant, user(i), of(i))
 			}
 		})
 	}
@@ -153,16 +173,25 @@ func (r *rooms) people(ctx context.Context, n, devices int) error {
 	return errors.Join(errs...)
 }
 
-// admit accepts notifications to n users from the first on.
+// note is a push to a user by one of the templates, whose category has its name.
+func (r *rooms) note(template string, lane notice.Lane, to, n int) queue.Admission {
+	return queue.Admission{Tenant: tenant, Notification: notice.Notification{Template: template, Category: template, Priority: lane,
+		Channels: []notice.Medium{notice.MediumPush}, To: notice.Recipient{User: user(to)},
+		Data: jsontext.Value(fmt.Sprintf(`{"n":%d,"pad":"%s"}`, n, strings.Repeat("x", r.size)))}}
+}
+
+// admit accepts n notifications to users in their order.
 func (r *rooms) admit(ctx context.Context, users func(i int) int, n int) error {
-	pad := strings.Repeat("x", r.size)
-	for from := 0; from < n; from += batchSize {
-		var batch []queue.Admission
-		for i := from; i < min(from+batchSize, n); i++ {
-			batch = append(batch, queue.Admission{Tenant: tenant, Notification: notice.Notification{Template: "news", Category: "news",
-				Priority: notice.LaneNormal, Channels: []notice.Medium{notice.MediumPush}, To: notice.Recipient{User: user(users(i))},
-				Data: jsontext.Value(fmt.Sprintf(`{"n":%d,"pad":"%s"}`, i, pad))}})
-		}
+	notes := make([]queue.Admission, n)
+	for i := range notes {
+		notes[i] = r.note("news", notice.LaneNormal, users(i), i)
+	}
+	return r.admitAll(ctx, notes)
+}
+
+// admitAll accepts notifications, a batch at a time.
+func (r *rooms) admitAll(ctx context.Context, notes []queue.Admission) error {
+	for batch := range slices.Chunk(notes, batchSize) {
 		for _, got := range r.queue.AdmitAll(ctx, batch) {
 			if got.Err != nil {
 				return fmt.Errorf("admitting: %w", got.Err)
@@ -189,9 +218,13 @@ func (p *provider) Send(context.Context, channels.Message) channels.Result {
 
 // consume runs a consumer until done, and what it was sending is settled.
 func (r *rooms) consume(ctx context.Context, sink *provider, quiet *config.QuietHours, done func(ctx context.Context) error) error {
+	return attended(ctx, r.pipeline(sink, quiet), done)
+}
+
+// attended runs a consumer until done, and what it was sending is settled.
+func attended(ctx context.Context, p *delivery.Pipeline, done func(ctx context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	p := r.pipeline(sink, quiet)
 	var running sync.WaitGroup
 	running.Go(func() { p.Run(ctx) })
 	err := done(ctx)
@@ -201,12 +234,19 @@ func (r *rooms) consume(ctx context.Context, sink *provider, quiet *config.Quiet
 }
 
 func (r *rooms) pipeline(sink *provider, quiet *config.QuietHours) *delivery.Pipeline {
+	o := r.options(sink)
+	o.QuietHours = quiet
+	return delivery.New(o)
+}
+
+// options are a consumer's.
+func (r *rooms) options(sink channels.Adapter) delivery.Options {
 	on := map[notice.Channel]bool{notice.ChannelFCM: true}
-	return delivery.New(delivery.Options{Consumer: "scale", Queue: r.queue, Directory: r.directory, Catalogue: r.catalogue, Caps: r.caps,
-		QuietHours: quiet, Accept: ingest.Acceptor{Templates: r.catalogue, EnabledChannels: on}, Tenant: tenant, Enabled: on,
+	return delivery.Options{Consumer: "scale", Queue: r.queue, Directory: r.directory, Catalogue: r.catalogue, Caps: r.caps,
+		Accept: ingest.Acceptor{Templates: r.catalogue, EnabledChannels: on}, Tenant: tenant, Enabled: on,
 		Channels: []delivery.Channel{{Adapter: sink, Slots: throttle.NewSlots(64, time.Now), Pace: throttle.NewPace(config.Rate{}),
 			Retry: config.Retry{Schedule: []config.Duration{config.Duration(time.Second)}}}},
-		Visibility: time.Minute, Grace: 10 * time.Second, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Now: r.clock.Now})
+		Visibility: time.Minute, Grace: 10 * time.Second, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Now: r.clock.Now}
 }
 
 // deliver runs a consumer until so many have been sent.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"time"
 )
 
 // checked is what the model said of a sample, and what was measured.
@@ -44,7 +43,7 @@ func (l *lab) sample(ctx context.Context, s state, size, devices int, c *costs, 
 	if err != nil {
 		return check, err
 	}
-	r, err := l.open(ctx, int(s.Partitions), size, retention, newClock(noon(), 1))
+	r, err := l.open(ctx, plain(int(s.Partitions), size))
 	if err != nil {
 		return check, err
 	}
@@ -83,55 +82,4 @@ func (r *rooms) fill(ctx context.Context, s state, devices int, random *rand.Ran
 	}
 	left := max(0, s.Places-float64((records+parked)*devices)) / s.Profiles
 	return takePlaces(ctx, r, users, "", func() int { return poisson(random, left) })
-}
-
-// peak plays rates that a model's minute has at real speed, on one Redis: the
-// door and one consumer are in this process. What Redis computed is compared
-// with what the model says of the same number.
-func (l *lab) peak(ctx context.Context, what string, perSecond float64, span time.Duration, p plant, size, devices int, c *costs) (checked, error) {
-	check := checked{What: fmt.Sprintf("Redis in the %s at %.0f/s", what, perSecond), Unit: "% of a core"}
-	r, err := l.open(ctx, p.Partitions, size, retention, newClock(noon(), 1))
-	if err != nil {
-		return check, err
-	}
-	defer r.close()
-	users := max(1000, int(perSecond))
-	if err := r.people(ctx, users, devices); err != nil {
-		return check, err
-	}
-	n := int(perSecond * span.Seconds())
-	sink := &provider{}
-	var used reading
-	var began time.Time
-	err = r.consume(ctx, sink, nil, func(ctx context.Context) (err error) {
-		used, err = l.measured(ctx, func() error {
-			began = time.Now()
-			return r.steadily(ctx, sink, n, perSecond, devices)
-		})
-		return err
-	})
-	took := time.Since(began).Seconds()
-	each := rates{Admitted: float64(n) / took, Planned: float64(n) / took}
-	check.Measured = 100 * used.redis.Seconds() / took
-	check.Predicted = (c.Redis.times(each) + c.Idle.Redis*float64(p.Partitions)) / 1e4
-	check.What += fmt.Sprintf(" (%.0f/s were sent)", float64(n)/took)
-	return check, err
-}
-
-// steadily admits at a rate, whatever becomes of it, and waits until all is sent.
-func (r *rooms) steadily(ctx context.Context, sink *provider, n int, perSecond float64, devices int) error {
-	began := time.Now()
-	each := max(1, int(perSecond/20))
-	for from := 0; from < n; from += each {
-		due := began.Add(time.Duration(float64(from) / perSecond * float64(time.Second)))
-		select {
-		case <-time.After(time.Until(due)):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := r.admit(ctx, func(i int) int { return (from + i) % max(1000, int(perSecond)) }, min(each, n-from)); err != nil {
-			return err
-		}
-	}
-	return await(ctx, stepLimit, "end", func() (bool, error) { return sink.taken.Load() >= int64(n*devices), nil })
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carillonhq/carillon/config"
+)
+
+// moments are seconds in which so much comes, and so much is sent, at 10 µs of
+// Redis and 20 µs of the consumer each.
+func moments(offered, sent float64, seconds int) (out []moment) {
+	for i := range seconds + 1 {
+		n := sent * float64(i)
+		out = append(out, moment{at: playedDay().Add(time.Duration(i) * time.Second), admitted: offered * float64(i), taken: n,
+			redis: time.Duration(n) * 10 * time.Microsecond, consumer: time.Duration(n) * 20 * time.Microsecond, calls: 3 * n})
+	}
+	return out
+}
+
+func TestWhatAPartTookIsDividedAmongWhatWasSent(t *testing.T) {
+	p := &partPlayed{Partitions: 1, Rate: 100, moments: moments(100, 100, 9)}
+	thirds, whole := p.thirds()
+	for _, s := range append(thirds, whole) {
+		near(t, "offered", s.Offered, 100)
+		near(t, "sent", s.Sent, 100)
+		near(t, "Redis", s.Redis, 10)
+		near(t, "consumer", s.Consumer, 20)
+		near(t, "commands", s.Calls, 3)
+	}
+	near(t, "seconds", whole.Seconds, 9)
+	if !p.steady() {
+		t.Error("nothing waits, and it is said not to be steady")
+	}
+	p.moments = moments(100, 70, 9)
+	if p.steady() {
+		t.Error("270 wait more after nine seconds, and it is said to be steady")
+	}
+}
+
+func TestAPartIsExtrapolatedToTheWholeBroadcast(t *testing.T) {
+	r := &result{day: aDay(), plant: aPlant(), at: []int{1, 64}, costs: []*costs{{Own: work{Deliver: 5}}, {}}, parts: []*partPlayed{{Partitions: 1, moments: moments(2000, 2000, 9)}}}
+	near(t, "a send", r.send(), 15)
+	// 200,000/s × 10 µs are 2 cores of Redis, and 4 of consumers, of which 60 % are used.
+	got := r.extrapolated(r.parts[0], 200_000)
+	for _, says := range []string{"one partition (steady)", "= 2 cores of Redis", "**4 masters**", "= 4 cores of consumers", "**4 consumers**"} {
+		if !strings.Contains(got, says) {
+			t.Errorf("nothing is said of %q: %s", says, got)
+		}
+	}
+}
+
+func TestWithoutAPartThatWasPlayedASendTakesWhatIsAssumed(t *testing.T) {
+	near(t, "a send", (&result{at: []int{1}}).send(), pushSend)
+}
+
+func TestTheConsumersConfigurationIsOneThatItTakes(t *testing.T) {
+	l := &lab{dir: t.TempDir(), addr: "127.0.0.1:6379"}
+	if err := os.Mkdir(filepath.Join(l.dir, "catalogue"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path, err := l.configure(64, "http://127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Throttle.PerUser) != len(threeCaps()) || c.Queue.Partitions != 64 {
+		t.Errorf("%+v", c)
+	}
+	for i, want := range threeCaps() {
+		got := c.Throttle.PerUser[i]
+		if got.Name != want.Name || got.Limit != want.Limit || got.Over != want.Over {
+			t.Errorf("cap %d is %+v, want %+v", i, got, want)
+		}
+	}
+}
+
+func TestAStretchInWhichNothingIsSentIsNotDividedByNothing(t *testing.T) {
+	begin := moment{at: playedDay()}
+	s := between(begin, moment{at: begin.at.Add(time.Second), admitted: 5, redis: time.Second})
+	if s.Sent != 0 || s.Waiting != 5 || s.Redis != 1e6 {
+		t.Errorf("%+v", s)
+	}
+}
