@@ -48,10 +48,10 @@ const (
 	// hastenEvery how often those are that the clock moves: what waits there goes
 	// at a rate, or at the end of a pause.
 	tendEvery, hastenEvery = 100 * time.Millisecond, 5 * time.Millisecond
-)
 	// comeTogether is how far apart the moments are to which anything is put off:
 	// each at which something is due costs a look at every partition.
 	comeTogether = 100 * time.Millisecond
+)
 
 // asideLine is what waits for one destination, by lane and turn: the lanes and
 // the tenants that share a host share its places as they do the channel's slots.
@@ -470,11 +470,6 @@ func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
 	return t.planned(settled)
 }
 
-// result is what putting off amounts to: nobody was asked.
-func (o putOff) result() channels.Result {
-	return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: o.code, Err: errors.New(o.words), Unsent: true}
-}
-
 // gathered is a jitter after which what is put off comes back with others.
 func (o putOff) gathered(now time.Time, jitter func(time.Duration) time.Duration) func(time.Duration) time.Duration {
 	return func(most time.Duration) time.Duration {
@@ -482,6 +477,11 @@ func (o putOff) gathered(now time.Time, jitter func(time.Duration) time.Duration
 		due := now.Add(o.wait + late)
 		return late + due.Add(comeTogether-1).Truncate(comeTogether).Sub(due)
 	}
+}
+
+// result is what putting off amounts to: nobody was asked.
+func (o putOff) result() channels.Result {
+	return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeHost, RetryAfter: o.wait, Code: o.code, Err: errors.New(o.words), Unsent: true}
 }
 
 // known is a task's delivery, where its destination is known.

@@ -74,6 +74,7 @@ type Destination struct {
 	pins    int     // who counts on its being remembered
 	answers answers // how it answers
 	limit   limit   // how many in flight it bears
+	opening opening // how many are risked on its answering
 	learned learned // how many a second it takes
 	breaker
 	paused  time.Time // until when it asked to be left alone
@@ -82,7 +83,6 @@ type Destination struct {
 }
 
 // NewDestinations makes Destinations that know nothing of anybody.
-	opening opening // how many are risked on its answering
 func NewDestinations(r DestinationRules) *Destinations {
 	r.Slots = max(r.Slots, 1)
 	others := 1
@@ -168,6 +168,7 @@ func (d *Destinations) allowed(at *Destination, free int, now time.Time) int {
 // Leave gives a place back, with how long the answer took and what came.
 func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) {
 	now := d.rules.Now()
+	at.opening.note(came, at.used, at.silence(now) >= took/2)
 	at.note(took, came, now)
 	d.giveBack(at)
 	wasDown := at.down
@@ -177,7 +178,6 @@ func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) 
 	d.tellDown(at, wasDown, now)
 	d.judge(at, now)
 	d.forgetIfBlank(at)
-	at.opening.note(came, at.used, at.silence(now) >= took/2)
 }
 
 // Withdraw gives a place back that was not used.
