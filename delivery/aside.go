@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/carillonhq/carillon/channels"
+	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/throttle"
@@ -397,6 +398,10 @@ func (s *sender) divide() {
 	rules := throttle.DestinationRules{Slots: n - min(max(s.CriticalSlots, 0), n-1), Places: many.Places, Now: time.Now, Jitter: s.p.Jitter}
 	if s.Board != nil {
 		rules.Told = s.Board.Tell
+	}
+	if s.Rates != nil {
+		rules.Channel, rules.Consumer = s.channel, s.p.Consumer
+		rules.Permits = func(key string) *throttle.Pace { return s.Rates.Pace(key, config.Rate{}) }
 	}
 	s.lanes.divide(throttle.NewDestinations(rules))
 }

@@ -120,6 +120,13 @@ func (l *lanes) hear(name string, down time.Duration) {
 	l.aside.places.Hear(name, down)
 }
 
+// learn takes what was said of how many a second a destination takes.
+func (l *lanes) learn(w throttle.Word) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aside.places.Learned(w)
+}
+
 // among says how many consumers send to the same destinations.
 func (l *lanes) among(consumers int) {
 	l.mu.Lock()
@@ -239,6 +246,10 @@ func (h *sharer) Heard(w throttle.Word) {
 		}
 	case throttle.CredentialRefused:
 		s.hearOfCredential(w)
+	case throttle.HostRate, throttle.HostTook:
+		if s.destinations != nil {
+			s.lanes.learn(w)
+		}
 	default:
 		if w.For > time.Millisecond {
 			s.obey(w, s.p.Now())

@@ -76,6 +76,9 @@ type Channel struct {
 	// Board is where this consumer and the others of the channel tell each
 	// other what its provider asked for; nil: each goes by what it was told.
 	Board *throttle.Board
+	// Rates are where all consumers share out what a host was found to take;
+	// nil, or without a Board: each learns its own part of it.
+	Rates *throttle.Rates
 	// Quotas are the channel's rates by domain, host, tenant and account; nil:
 	// there are none.
 	Quotas *throttle.Quotas

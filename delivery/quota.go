@@ -138,12 +138,20 @@ func (a *aside) pushFirst(line *asideLine, t *task) {
 // came and gone keep count of what waits, which is what is asked for at Redis.
 func (a *aside) came(line *asideLine) {
 	a.waiting++
-	line.needs.Wait(1)
+	line.wait(1)
 }
 
 func (a *aside) gone(line *asideLine, n int) {
 	a.waiting -= n
-	line.needs.Wait(-n)
+	line.wait(-n)
+}
+
+// wait counts what waits to go a way.
+func (w way) wait(more int) {
+	w.needs.Wait(more)
+	if w.at != nil {
+		w.at.Wait(more)
+	}
 }
 
 // nextOf is the line that has a turn when a place comes free that something

@@ -16,9 +16,26 @@ func (d *Destinations) Pause(name string, until time.Time, because string) {
 	}
 	at := d.Pin(name)
 	defer d.Unpin(at)
-	at.learned.refuse(now)
+	d.resume(at, now)
+	if at.learned.refused.IsZero() {
+		at.learned.refuse(now)
+		d.tellTook(at)
+	}
 	if until.After(at.paused) {
 		at.paused, at.because = until, strings.Clone(because)
+	}
+}
+
+// resume ends a pause whose time is up, and learns from what it was for.
+func (d *Destinations) resume(at *Destination, now time.Time) {
+	if at.paused.IsZero() || now.Before(at.paused) {
+		return
+	}
+	at.paused, at.because = time.Time{}, ""
+	if was := at.learned.version; !at.learned.refused.IsZero() {
+		d.pool(at, at.learned.episode+1)
+		at.learned.resume(now)
+		d.tellRate(at, was, now)
 	}
 }
 
@@ -37,12 +54,14 @@ func (at *Destination) note(took time.Duration, came Contact, now time.Time) {
 }
 
 // inPace reports whether the learned rate leaves room for one more now.
-func (at *Destination) inPace(now time.Time) bool {
-	if !at.paused.IsZero() { // and it is over
-		at.paused, at.because = time.Time{}, ""
-		at.learned.resume(now)
+func (d *Destinations) inPace(at *Destination, now time.Time) bool {
+	d.resume(at, now)
+	was := at.learned.version
+	ready := at.learned.ready(now)
+	if at.learned.held() || was != at.learned.version {
+		d.tellRate(at, was, now)
 	}
-	return at.learned.ready(now)
+	return ready
 }
 
 // Among says how many consumers send to the same destinations: each has learned
@@ -56,7 +75,7 @@ func (d *Destinations) Among(consumers int) {
 // Restless reports whether a destination's next place comes by the clock and
 // not by an answer: it is paused, or held to a rate.
 func (at *Destination) Restless() bool {
-	return !at.paused.IsZero() || at.learned.pace != nil || at.down > 0
+	return !at.paused.IsZero() || at.learned.held() || at.down > 0
 }
 
 // Barred reports whether what has a place at a destination may not begin any
@@ -143,8 +162,8 @@ func (d *Destinations) Why(at *Destination) (code, words string) {
 		return "paused", "host " + host + " asked for less (" + at.because + ")"
 	case at.down > 0:
 		return "host_down", "its host could not be reached lately, and is left alone for a while"
-	case at.learned.pace != nil:
-		return "host_busy", fmt.Sprintf("host %s takes %.1f a second as far as is known, and more are waiting", host, at.learned.rate())
+	case at.learned.held():
+		return "host_busy", fmt.Sprintf("host %s takes %.1f a second as far as is known, and more are waiting", host, at.learned.perSecond)
 	}
 	return "host_busy", "its host has as many requests in flight as it may have, and more are waiting"
 }
@@ -180,10 +199,10 @@ func (d *Destinations) Notable(most int) (out []Standing) {
 		if len(out) == most {
 			break
 		}
-		if at.down == 0 && at.learned.pace == nil && !at.paused.After(now) && !at.limit.settled {
+		if at.down == 0 && !at.learned.held() && !at.paused.After(now) && !at.limit.settled {
 			continue
 		}
-		s := Standing{Name: at.name, InFlight: at.used, Limit: at.limit.value(), Rate: at.learned.rate(), Paused: max(at.paused.Sub(now), 0).Milliseconds(),
+		s := Standing{Name: at.name, InFlight: at.used, Limit: at.limit.value(), Rate: at.learned.perSecond, Paused: max(at.paused.Sub(now), 0).Milliseconds(),
 			Probing: at.probing, Average: at.answers.average.Milliseconds()}
 		if at.down > 0 {
 			s.Down = max(at.until.Sub(now), time.Millisecond).Milliseconds()

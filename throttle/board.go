@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,8 @@ const (
 	DevicePaused      Kind = 'd' // it was for one address; Name is not the address itself
 	HostDown          Kind = 'b' // a host does not answer
 	CredentialRefused Kind = 'k' // a provider refuses our credential or set-up
+	HostRate          Kind = 'r' // how many a second a host was found to take; Because says it to Learned
+	HostTook          Kind = 'f' // how many it took before it refused; the same
 	ProbeWanted       Kind = '?'
 	ProbeOver         Kind = '!'
 )
@@ -186,7 +189,7 @@ func readWord(fields []string) (w Word, ok bool) {
 		return w, false
 	}
 	w = Word{Kind: Kind(fields[0][0]), Name: fields[0][1:], For: time.Duration(ms) * time.Millisecond, Because: fields[2]}
-	return w, strings.IndexByte("chdbk", byte(w.Kind)) >= 0
+	return w, strings.IndexByte("chdbkrf", byte(w.Kind)) >= 0
 }
 
 // gather takes what else waits to be said.
@@ -207,8 +210,8 @@ func (b *Board) gather(first Word) []Word {
 // a probe gives the right to it back, once it is said what came of it.
 func (b *Board) carry(ctx context.Context, batch []Word, l Listener) {
 	args := []any{maxPauses}
-	for _, w := range batch {
-		if w.Kind != ProbeWanted && w.Kind != ProbeOver {
+	for i, w := range batch {
+		if w.Kind != ProbeWanted && w.Kind != ProbeOver && !outdone(w, batch[i+1:]) {
 			args = append(args, w.member(), max(w.For.Milliseconds(), 0), w.Because)
 		}
 	}
@@ -221,6 +224,12 @@ func (b *Board) carry(ctx context.Context, batch []Word, l Listener) {
 	for _, w := range batch {
 		b.follow(ctx, w, said, l)
 	}
+}
+
+// outdone reports whether what was taken before a refusal is told again: each
+// answer that was still on its way tells it anew.
+func outdone(w Word, later []Word) bool {
+	return w.Kind == HostTook && slices.ContainsFunc(later, func(l Word) bool { return l.Kind == HostTook && l.Name == w.Name })
 }
 
 // follow does what follows from a word for the right to probe. It is kept when

@@ -3,6 +3,8 @@ package throttle
 import (
 	"strings"
 	"time"
+
+	"github.com/carillonhq/carillon/notice"
 )
 
 const (
@@ -33,6 +35,12 @@ type DestinationRules struct {
 	// more, and that a probe is wanted, which Grant answers. Nil: there are no
 	// others, and each probe goes when its time has come.
 	Told func(Word)
+	// Permits are those of a key of a rate which all consumers share, that a
+	// destination of Channel was found to take; Consumer is this one's name among
+	// those that learn it together. Nil: each learns its own part of it.
+	Permits  func(key string) *Pace
+	Channel  notice.Channel
+	Consumer string
 }
 
 // Destinations bound what one consumer has in flight to each of the hosts that
@@ -79,6 +87,7 @@ type Destination struct {
 	breaker
 	paused  time.Time // until when it asked to be left alone
 	because string    // in whose words
+	said    time.Time // when its rate was said to the others last
 	back    time.Time // when what was put off last comes back
 }
 
@@ -120,7 +129,7 @@ func (d *Destinations) EnterWith(at *Destination, free int, needs Needs) Entry {
 		return Paused
 	case at.closedAt(now):
 		return Down
-	case at.used >= d.allowed(at, free, now), !d.hasProbe(at), !at.inPace(now):
+	case at.used >= d.allowed(at, free, now), !d.hasProbe(at), !d.inPace(at, now):
 		return Full
 	case needs.Any() && !needs.Take():
 		return Rated
@@ -170,6 +179,9 @@ func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) 
 	now := d.rules.Now()
 	at.opening.note(came, at.used, at.silence(now) >= took/2)
 	at.note(took, came, now)
+	if came == Answered && !at.learned.refused.IsZero() {
+		d.tellTook(at)
+	}
 	d.giveBack(at)
 	wasDown := at.down
 	if at.learn(came, now) {
@@ -255,7 +267,7 @@ func (d *Destinations) Unpin(at *Destination) {
 
 // forgetIfBlank keeps the memory small while there is nothing to remember.
 func (d *Destinations) forgetIfBlank(at *Destination) {
-	if len(d.byName) > mostDestinations/4 && at.idle() && at.failures == 0 && !at.answers.slow && at.back.IsZero() && at.paused.IsZero() && at.learned.pace == nil && !at.limit.settled {
+	if len(d.byName) > mostDestinations/4 && at.idle() && at.failures == 0 && !at.answers.slow && at.back.IsZero() && at.paused.IsZero() && !at.learned.held() && !at.limit.settled {
 		d.forget(at)
 	}
 }

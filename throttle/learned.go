@@ -4,16 +4,21 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/carillonhq/carillon/config"
 )
 
 const (
 	// under is how far under what a destination took before it refused it is
 	// called again: the seconds that it counts by are not ours.
 	under = 0.97
-	// cutMore is by how much more each time, and cutMost by how much at most, a
-	// rate is lowered that was refused within two seconds, when what was taken
-	// says nothing but that it was too high.
-	cutMore, cutMost = 0.1, 0.2
+	// cutMore is by how much a rate is lowered that was too high, and of which
+	// nothing else is known: twice as much the next time, and cutMost at most,
+	// unless it was borne for longer than steadyAfter. cutFew is by how much where
+	// hardly any was taken.
+	cutFew           = 0.1
+	steadyAfter      = 20 * time.Second
+	cutMore, cutMost = 0.04, 0.2
 	// probeAfter is how long a rate is kept before more than the last ceiling is
 	// tried. It doubles, up to probeMost, with every ceiling that is found where
 	// the last one was.
@@ -51,25 +56,26 @@ const (
 // that saves up what was not used takes longer, the longer the nearer its rate
 // is, and has then taken its rate and what was saved, which is supposed to be a
 // second's worth. docs/decisions/026 says more.
+//
+// Where consumers learn together (docs/decisions/031) what is known is the same
+// for all of them, and each adds what it was given itself.
 type learned struct {
+	known
 	recent  recent
 	began   time.Time // of the run: the first call after a rest
 	last    time.Time // call
 	taken   int       // in this run
 	refused time.Time // when the run was ended by a refusal; zero: it was not
 	lately  int       // taken in the second before that, and on its way then
+	others  tally     // what other consumers say that they were given in it
+	heard   time.Time // when the first of them said so
 
-	first   flood
-	cut     float64       // by how much the rate was lowered last, as a guess
-	pace    *rate.Limiter // nil: as much as may be
+	pace    *rate.Limiter // of a rate that is this consumer's own
 	calls   *recent       // that pace let go
-	ceiling float64       // that was found; 0: not yet
-	patient time.Duration // the probeAfter of this ceiling
-	kept    float64       // the highest pace that was borne since the refusal, or set after it
-	since   time.Time     // when the pace was set after the refusal
-	stepped time.Time     // when it was raised last
-	step    float64       // by how much next
-	limited time.Time     // when it last held anything up
+	permits *Pace         // of a rate that all consumers share; nil: it is this one's own
+	pooled  int           // the episode that permits are for
+	waiting int           // wait for a permit
+	limited time.Time     // when the rate last held anything up
 }
 
 // restEnds is the time without a call after which a run is a new one.
@@ -98,6 +104,9 @@ func (l *learned) refuse(now time.Time) {
 	if !l.refused.IsZero() {
 		return
 	}
+	if ago := now.Sub(l.heard); l.others.episode == l.episode && l.others.taken > 0 && ago > 0 && ago < skew {
+		now = l.heard // another consumer was refused first
+	}
 	l.refused, l.lately = now, l.recent.count(now)
 	if l.began.IsZero() {
 		l.began = now
@@ -110,61 +119,93 @@ func (l *learned) resume(now time.Time) {
 	if l.refused.IsZero() {
 		return
 	}
-	ran, before := l.refused.Sub(l.began), l.rate()
-	next, ceiling := l.estimate(ran, before, float64(l.lately))
-	l.notePatience(ceiling, next < doubtful*float64(l.lately))
+	t := l.all()
+	next, ceiling := l.estimate(t, l.perSecond)
+	told := t.lately
+	if l.ceiling == 0 && l.perSecond > 0 {
+		told = min(told, l.first.lately) // more was tried meanwhile
+	}
+	l.notePatience(ceiling, next < doubtful*told)
 	l.ceiling, l.step = ceiling, probeStep
 	if ceiling == 0 {
 		l.step = startStep
 	}
-	l.since, l.stepped, l.limited = now, now, now
-	l.began, l.taken, l.refused = time.Time{}, 0, time.Time{}
 	l.kept = max(next, leastRate)
-	l.pace = nil // what was saved up in the pause is void
+	l.since, l.stepped, l.limited = now, now, now
+	l.version, l.weight, l.episode = l.version+1, int(t.lately), l.episode+1
+	l.restart()
 	l.setRate(now, l.kept)
+}
+
+// restart begins another run. What was saved up in the pause is void.
+func (l *learned) restart() {
+	l.began, l.taken, l.refused, l.others, l.heard = time.Time{}, 0, time.Time{}, tally{}, time.Time{}
+	l.pace = nil
+}
+
+// all is what was taken in the run that a refusal has ended, by all consumers.
+func (l *learned) all() flood {
+	own := l.tally()
+	return flood{own.taken + l.others.taken, float64(own.lately + l.others.lately), max(own.ran, l.others.ran)}
+}
+
+// tally is what this consumer was given of it.
+func (l *learned) tally() tally {
+	return tally{l.episode, l.lately, l.taken, l.refused.Sub(l.began)}
 }
 
 // estimate is the rate to go on with, and the ceiling: what was too much. A
 // ceiling of 0 is not known.
-func (l *learned) estimate(ran time.Duration, before, lately float64) (next, ceiling float64) {
+func (l *learned) estimate(t flood, before float64) (next, ceiling float64) {
+	lately := t.lately
 	switch {
 	case before == 0:
-		l.first = flood{l.taken, lately, ran}
+		l.first = t
 		return max(under*lately, 1), 0
-	case l.taken == 0:
-		return before * (1 - cutMore), 0
-	case l.taken < tellingTaken:
-		return before * (1 - cutMore), before
+	case t.taken == 0:
+		return before * (1 - cutFew), 0
+	case t.taken < tellingTaken:
+		return before * (1 - cutFew), before
 	case l.ceiling > 0 && l.stepped.After(l.since):
 		return l.kept, before // which was borne until more was tried
 	case l.ceiling == 0:
 		if lately > 2*l.first.lately {
-			l.first = flood{l.taken, lately * 1.1, ran}
+			l.first = flood{t.taken, lately * 1.1, t.ran}
 			return under * lately, 0 // the first said little
 		}
-		found := l.second(ran, before, lately)
+		found := l.second(t, before)
 		return under * found, found
-	case ran < time.Second:
+	case t.ran < time.Second:
 		lately = min(lately, before)
 		return under * lately, lately
-	case ran < 2*time.Second:
-		l.cut = min(l.cut+cutMore, cutMost)
-		return before * (1 - l.cut), before
 	}
-	saved := float64(l.taken) / (1 + ran.Seconds())
-	return under * min(max(saved, before*(1-cutMore)), before), before
+	return l.lower(t, before), before
+}
+
+// lower is the rate after one that was borne for a while, and was too high.
+func (l *learned) lower(t flood, before float64) float64 {
+	if t.ran > steadyAfter {
+		l.cut = 0
+	}
+	l.cut = min(max(2*l.cut, cutMore), cutMost)
+	least := before * (1 - l.cut)
+	if t.ran < 2*time.Second {
+		return least
+	}
+	saved := float64(t.taken) / (1 + t.ran.Seconds())
+	return max(under*min(saved, before), least)
 }
 
 // second is the rate that follows from the second refusal, the first having
 // been that of a flood.
-func (l *learned) second(ran time.Duration, before, lately float64) float64 {
+func (l *learned) second(t flood, before float64) float64 {
 	switch {
-	case ran < time.Second:
-		return max(lately, before*0.6)
-	case lately > l.first.lately*1.1 && ran > max(2*l.first.ran, 2500*time.Millisecond):
-		return max(float64(l.taken-l.first.taken)/(ran-l.first.ran).Seconds(), lately*0.6)
+	case t.ran < time.Second:
+		return max(t.lately, before*0.6)
+	case t.lately > l.first.lately*1.1 && t.ran > max(2*l.first.ran, 3*time.Second):
+		return max(float64(t.taken-l.first.taken)/(t.ran-l.first.ran).Seconds(), t.lately*0.6)
 	}
-	return min(lately, l.first.lately)
+	return min(t.lately, l.first.lately)
 }
 
 // flood is what was taken before the first refusal.
@@ -188,49 +229,71 @@ func (l *learned) notePatience(ceiling float64, doubt bool) {
 	l.patient = probeAfter
 }
 
-// rate is the learned rate a second; 0 when there is none.
-func (l *learned) rate() float64 {
-	if l.pace == nil {
-		return 0
-	}
-	return float64(l.pace.Limit())
-}
+// held reports whether there is a learned rate.
+func (l *learned) held() bool { return l.perSecond > 0 }
 
 // guessed reports whether the rate is still sought: by one that began late in a
 // flood hardly any was taken, which says nothing of when its like may go.
 func (l *learned) guessed() bool {
-	return l.ceiling == 0 && (l.pace != nil || !l.refused.IsZero() && l.lately < tellingTaken)
+	return l.ceiling == 0 && (l.held() || !l.refused.IsZero() && l.all().lately < tellingTaken)
 }
 
 func (l *learned) setRate(now time.Time, perSecond float64) {
-	perSecond = max(perSecond, leastRate)
-	burst := max(1, int(perSecond*paceBurst.Seconds()))
+	l.perSecond = max(perSecond, leastRate)
+	if l.permits != nil {
+		l.permits.Replace(asRate(l.perSecond))
+		return
+	}
+	burst := max(1, int(l.perSecond*paceBurst.Seconds()))
 	if l.pace == nil {
-		l.pace, l.calls = rate.NewLimiter(rate.Limit(perSecond), burst), &recent{}
+		l.pace, l.calls = rate.NewLimiter(rate.Limit(l.perSecond), burst), &recent{}
 		l.pace.AllowN(now, burst-1) // nothing is saved up
 		return
 	}
-	l.pace.SetLimitAt(now, rate.Limit(perSecond))
+	l.pace.SetLimitAt(now, rate.Limit(l.perSecond))
 	l.pace.SetBurstAt(now, burst)
+}
+
+// forget ends the rate: as much may go as may be.
+func (l *learned) forget() {
+	l.perSecond, l.ceiling = 0, 0
+	l.pace, l.calls = nil, nil
+	if l.permits != nil {
+		l.permits.Replace(config.Rate{})
+	}
 }
 
 // ready reports whether one more may be called now; take is what takes its
 // permit.
 func (l *learned) ready(now time.Time) bool {
-	if l.pace == nil {
+	if !l.held() {
 		return true
 	}
 	l.grow(now)
-	if l.pace == nil || l.pace.TokensAt(now) >= 1 && float64(l.calls.count(now)) < l.rate() {
+	switch {
+	case !l.held(), l.permits == nil && l.pace.TokensAt(now) >= 1 && float64(l.calls.count(now)) < l.perSecond:
 		return true
+	case l.permits != nil && l.permits.Ready():
+		return true
+	case l.permits == nil || l.backlogged():
+		l.limited = now
 	}
-	l.limited = now
 	return false
+}
+
+// backlogged reports whether more wait than do for the mere moment of their
+// permits, which are asked for once something waits.
+func (l *learned) backlogged() bool {
+	return float64(l.waiting) > max(1, l.perSecond*frameTime.Seconds())
 }
 
 // take takes the permit that ready has found.
 func (l *learned) take(now time.Time) {
-	if l.pace != nil {
+	switch {
+	case !l.held():
+	case l.permits != nil:
+		l.permits.Try()
+	default:
 		l.pace.AllowN(now, 1)
 		l.calls.add(now)
 	}
@@ -241,31 +304,40 @@ func (l *learned) take(now time.Time) {
 // it when it has become idle.
 func (l *learned) grow(now time.Time) {
 	switch {
-	case now.Sub(l.limited) > forgetAfter, l.ceiling > 0 && l.rate() > forgetTimes*l.ceiling:
-		l.pace, l.calls, l.ceiling = nil, nil, 0
+	case now.Sub(l.limited) > forgetAfter, l.ceiling > 0 && l.perSecond > forgetTimes*l.ceiling:
+		l.forget()
+		l.version++
 	case l.ceiling == 0 && now.Sub(l.stepped) >= startEvery && l.limited.After(l.stepped):
-		l.stepped = now
-		l.setRate(now, l.rate()*(1+l.step))
+		l.raise(now)
 		l.step = min(l.step*startGrowth, 1)
 	case l.ceiling > 0 && now.Sub(l.since) >= l.patient && now.Sub(l.stepped) >= probeEvery:
 		if l.limited.After(l.stepped) {
-			l.kept = l.rate() // it was borne
+			l.kept = l.perSecond // it was borne
 		}
-		l.stepped = now
-		l.setRate(now, l.rate()*(1+l.step))
+		l.raise(now)
 		l.step = min(2*l.step, 1)
 	}
 }
 
-// recent counts what was taken in the last second, in parts of it.
+func (l *learned) raise(now time.Time) {
+	l.stepped = now
+	l.version++
+	l.setRate(now, l.perSecond*(1+l.step))
+}
+
+// recent counts what was taken in the last second, in parts of it, or in the
+// second that ended a little before.
 type recent struct {
-	counts [recentParts]uint16
+	counts [keptParts]uint16
 	newest int64 // the number of the newest part, since the epoch
 }
 
 const (
 	recentParts = 51
 	recentPart  = time.Second / (recentParts - 1)
+	// keptParts is how many are known of: it may be heard a little later when a
+	// second ended.
+	keptParts = recentParts + 16
 )
 
 func (r *recent) add(now time.Time) { r.counts[r.turn(now)]++ }
@@ -273,17 +345,20 @@ func (r *recent) add(now time.Time) { r.counts[r.turn(now)]++ }
 // turn makes the part of a moment the newest, and returns where it is.
 func (r *recent) turn(now time.Time) int64 {
 	part := max(now.UnixNano()/int64(recentPart), r.newest)
-	r.newest = max(r.newest, part-recentParts)
+	r.newest = max(r.newest, part-keptParts)
 	for ; r.newest < part; r.newest++ {
-		r.counts[(r.newest+1)%recentParts] = 0
+		r.counts[(r.newest+1)%keptParts] = 0
 	}
-	return part % recentParts
+	return part % keptParts
 }
 
-func (r *recent) count(now time.Time) (n int) {
-	r.turn(now)
-	for _, c := range r.counts {
-		n += int(c)
+// count is how many were in the second until now, or until a moment that is no
+// more than a third of a second ago.
+func (r *recent) count(until time.Time) (n int) {
+	r.turn(until)
+	last := min(until.UnixNano()/int64(recentPart), r.newest)
+	for part := max(last-recentParts+1, r.newest-keptParts+1, 0); part <= last; part++ {
+		n += int(r.counts[part%keptParts])
 	}
 	return n
 }

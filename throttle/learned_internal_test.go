@@ -137,7 +137,7 @@ func (s *simulation) call(c *caller, now time.Time) {
 	if !c.l.refused.IsZero() {
 		c.l.resume(now)
 		if s.log != nil {
-			s.log("%v: goes on at %.0f/s", now.Sub(simulated).Round(10*time.Millisecond), c.l.rate())
+			s.log("%v: goes on at %.0f/s", now.Sub(simulated).Round(10*time.Millisecond), c.l.perSecond)
 		}
 	}
 	n := int(s.perMS + s.random.Float64())
@@ -238,18 +238,18 @@ func knownRate() (*learned, time.Time) {
 
 func TestALearnedRateIsKeptForAMinuteAndThenExceededByAFiftieth(t *testing.T) {
 	l, now := knownRate()
-	rate := l.rate()
+	rate := l.perSecond
 	now, held := drive(l, now, 58*time.Second, 1000)
-	if l.rate() != rate || held == 0 {
-		t.Fatalf("%.1f/s after a minute, held up %d; want %.1f", l.rate(), held, rate)
+	if l.perSecond != rate || held == 0 {
+		t.Fatalf("%.1f/s after a minute, held up %d; want %.1f", l.perSecond, held, rate)
 	}
 	now, _ = drive(l, now, 3*time.Second, 1000)
-	if got := l.rate() / rate; got < 1.019 || got > 1.021 {
+	if got := l.perSecond / rate; got < 1.019 || got > 1.021 {
 		t.Errorf("%.3f times the rate after a minute, want 1.02", got)
 	}
 	drive(l, now, 5*time.Minute, 1000)
-	if l.rate() != 0 {
-		t.Errorf("%.1f/s of a destination that takes everything, want it forgotten", l.rate())
+	if l.perSecond != 0 {
+		t.Errorf("%.1f/s of a destination that takes everything, want it forgotten", l.perSecond)
 	}
 }
 
@@ -258,13 +258,13 @@ func TestACeilingThatIsFoundAgainIsProbedHalfAsOften(t *testing.T) {
 	before := l.patient
 	for range 8 {
 		for l.refused.IsZero() {
-			if now, _ = drive(l, now, time.Second, 1000); l.rate() > 300 || l.rate() == 0 {
+			if now, _ = drive(l, now, time.Second, 1000); l.perSecond > 300 || l.perSecond == 0 {
 				l.refuse(now)
 			}
 		}
 		now = now.Add(simulatedPause)
 		l.resume(now)
-		t.Logf("%v: %.1f/s of %.1f, patient %v", now.Sub(simulated), l.rate(), l.ceiling, l.patient)
+		t.Logf("%v: %.1f/s of %.1f, patient %v", now.Sub(simulated), l.perSecond, l.ceiling, l.patient)
 	}
 	if l.patient < 4*before || l.patient > probeMost {
 		t.Errorf("it is probed after %v, at first %v", l.patient, before)
@@ -274,8 +274,8 @@ func TestACeilingThatIsFoundAgainIsProbedHalfAsOften(t *testing.T) {
 func TestARateThatHoldsNothingUpIsForgotten(t *testing.T) {
 	l, now := knownRate()
 	drive(l, now, forgetAfter+10*time.Second, 5)
-	if l.rate() != 0 {
-		t.Errorf("%.1f/s after %v in which it held up nothing", l.rate(), forgetAfter)
+	if l.perSecond != 0 {
+		t.Errorf("%.1f/s after %v in which it held up nothing", l.perSecond, forgetAfter)
 	}
 }
 
@@ -292,11 +292,11 @@ func TestOneThatRefusesEverythingIsCalledRarelyAndSoonAgainWhenItIsWell(t *testi
 		now = now.Add(3 * time.Second)
 		l.resume(now)
 	}
-	if r := l.rate(); r > 2 {
+	if r := l.perSecond; r > 2 {
 		t.Errorf("%.1f/s for one that takes nothing", r)
 	}
 	drive(l, now, 3*time.Minute, 1000)
-	if r := l.rate(); r != 0 && r < 100 {
+	if r := l.perSecond; r != 0 && r < 100 {
 		t.Errorf("%.1f/s three minutes after it is well", r)
 	}
 }
@@ -335,11 +335,11 @@ func TestWhatIsLateIsMadeUpForWithinWhatASecondMayHave(t *testing.T) {
 
 func TestARateThatWasBorneIsWhatARefusalLeadsBackTo(t *testing.T) {
 	l, now := knownRate()
-	rate := l.rate()
+	rate := l.perSecond
 	now, _ = drive(l, now, l.patient+probeEvery+time.Second, 1000)
 	l.refuse(now)
 	l.resume(now.Add(simulatedPause))
-	if got := l.rate() / rate; got < 1.019 || got > 1.021 {
+	if got := l.perSecond / rate; got < 1.019 || got > 1.021 {
 		t.Errorf("it goes on at %.3f times the rate, want the 1.02 that were borne", got)
 	}
 }

@@ -42,7 +42,21 @@ type Lasting struct {
 type Overview struct {
 	At        time.Time // by Redis's clock, as every moment here
 	Lasting   []Lasting // the latest end first, at most 1000
-	Consumers []Report  // those that had work lately
+	Rates     []HostLimit
+	Consumers []Report // those that had work lately
+}
+
+// mostLasting is how many pauses an Overview has.
+const mostLasting = 1000
+
+// HostLimit is how many a second a host was found to take from all consumers
+// together.
+type HostLimit struct {
+	Name    string
+	Rate    float64   // a second
+	Ceiling float64   // a second, which was found to be too much; 0: it is still sought
+	Since   time.Time // it was set after a refusal
+	Episode int       // which refusal that was: a part of its key, see LearnedRate
 }
 
 // publish writes a report, and returns how many consumers wrote one lately.
@@ -72,6 +86,8 @@ func Look(ctx context.Context, rdb redis.UniversalClient, namespace string, chan
 		return o, fmt.Errorf("look at channel %s: %w", channel, err)
 	}
 	if o.Lasting, err = lasting(ctx, rdb, k, o.At); err == nil {
+		o.sort()
+		o.Lasting = o.Lasting[:min(len(o.Lasting), mostLasting)]
 		o.Consumers, err = reports(ctx, rdb, k)
 	}
 	if err != nil {
@@ -80,8 +96,18 @@ func Look(ctx context.Context, rdb redis.UniversalClient, namespace string, chan
 	return o, nil
 }
 
+// sort tells what was learned from what lasts.
+func (o *Overview) sort() {
+	o.Lasting = slices.DeleteFunc(o.Lasting, func(l Lasting) bool {
+		if k, ok := readKnown(l.Because, l.Until.Add(-rateLife)); l.Kind == HostRate && ok && k.perSecond > 0 {
+			o.Rates = append(o.Rates, HostLimit{l.Name, k.perSecond, k.ceiling, k.since, k.episode})
+		}
+		return l.Kind == HostRate || l.Kind == HostTook
+	})
+}
+
 func lasting(ctx context.Context, rdb redis.UniversalClient, k boardKeys, now time.Time) (out []Lasting, err error) {
-	found, err := rdb.ZRevRangeByScoreWithScores(ctx, k.ends, &redis.ZRangeBy{Min: "(" + strconv.FormatInt(now.UnixMilli(), 10), Max: "+inf", Count: 1000}).Result()
+	found, err := rdb.ZRevRangeByScoreWithScores(ctx, k.ends, &redis.ZRangeBy{Min: "(" + strconv.FormatInt(now.UnixMilli(), 10), Max: "+inf", Count: maxPauses}).Result()
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -128,6 +154,7 @@ func (o Overview) Host(name string) Overview {
 	o.Lasting = slices.DeleteFunc(slices.Clone(o.Lasting), func(l Lasting) bool {
 		return l.Kind != HostPaused && l.Kind != HostDown || !is(l.Name)
 	})
+	o.Rates = slices.DeleteFunc(slices.Clone(o.Rates), func(r HostLimit) bool { return !is(r.Name) })
 	o.Consumers = slices.Clone(o.Consumers)
 	for i := range o.Consumers {
 		o.Consumers[i].Hosts = slices.DeleteFunc(slices.Clone(o.Consumers[i].Hosts), func(s Standing) bool { return !is(s.Name) })

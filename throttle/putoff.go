@@ -50,10 +50,10 @@ const (
 func (d *Destinations) PutOff(at *Destination) time.Duration {
 	now := d.rules.Now()
 	first, spacing, most := now.Add(putOffLeast), d.interval(at, now), putOffMost
-	if d.among > 1 {
+	if d.among > 1 && at.learned.permits == nil {
 		most = sharedMost
 	}
-	if silent := at.silence(now); d.guessed(at) || at.learned.pace == nil && silent > at.answers.average {
+	if silent := at.silence(now); d.guessed(at) || !at.learned.held() && silent > at.answers.average {
 		most = min(max(hiccup, 10*silent), most)
 	}
 	switch {
@@ -75,21 +75,31 @@ func (d *Destinations) PutOff(at *Destination) time.Duration {
 // guessed reports whether a destination's rate says nothing of when more may
 // go: it is still sought, or is next to nothing beside others' parts of it.
 func (d *Destinations) guessed(at *Destination) bool {
-	rate := at.learned.rate()
-	return at.learned.guessed() || d.among > 1 && rate > 0 && rate < tellingTaken
+	rate := at.learned.perSecond
+	return at.learned.guessed() || d.among > 1 && at.learned.permits == nil && rate > 0 && rate < tellingTaken
 }
 
 // interval is the time between two places that come free at a destination, as
 // far as is known.
 func (d *Destinations) interval(at *Destination, now time.Time) time.Duration {
-	perSecond := at.learned.rate()
+	perSecond := at.learned.perSecond
 	if now.Before(at.paused) {
-		perSecond = max(float64(at.learned.lately), perSecond, 1)
+		perSecond = max(at.learned.all().lately, perSecond, 1)
 	}
 	if perSecond > 0 {
-		return time.Duration(float64(time.Second) / (supply * perSecond * float64(min(d.among, amongMost))))
+		return time.Duration(float64(time.Second) / (supply * perSecond * d.supplied(at)))
 	}
 	return max(at.answers.average, at.silence(now)) / time.Duration(max(at.used, 1))
+}
+
+// supplied is for how many times a destination's rate this consumer has things
+// come back.
+func (d *Destinations) supplied(at *Destination) float64 {
+	parts := float64(min(d.among, amongMost))
+	if d.together() {
+		return parts / float64(d.among) // the rate is not its own, but all consumers'
+	}
+	return parts
 }
 
 // silence is for how long a destination has given none of the answers that are

@@ -193,7 +193,7 @@ func (g *gateway) addChannel(c *consumer, spec adapterSpec) error {
 	c.closers = append(c.closers, adapter.Close)
 	ch := delivery.Channel{Adapter: adapter, Slots: throttle.NewSlots(spec.limits.Concurrency, g.clock.Now),
 		CriticalSlots: spec.limits.ForCritical(), Pace: c.rates.Pace(throttle.ChannelRate(spec.channel), spec.limits.Rate), Retry: g.retryOf(spec),
-		Board:  throttle.NewBoard(g.rdb, g.cfg.Queue.Namespace, spec.channel, c.name),
+		Board: throttle.NewBoard(g.rdb, g.cfg.Queue.Namespace, spec.channel, c.name), Rates: c.rates,
 		Quotas: throttle.NewQuotas(c.rates, spec.channel, g.cfg.Channels.RatesOf(string(spec.channel)))}
 	c.channels = append(c.channels, ch)
 	return nil
