@@ -20,9 +20,9 @@ type Channels struct {
 // Limits are the keys that every channel has.
 type Limits struct {
 	Rate        Rate `yaml:"rate" doc:"how many a second across every consumer together; no limit when empty" live:"true"`
-	Concurrency int  `yaml:"concurrency" doc:"how many in flight in one consumer" default:"64" min:"1" max:"100000"`
+	Concurrency int  `yaml:"concurrency" doc:"how many in flight in one consumer; fewer hold once less is in flight" default:"64" min:"1" max:"100000" live:"true"`
 	// CriticalSlots is CriticalSlotsAuto for a part of Concurrency: see ForCritical.
-	CriticalSlots int    `yaml:"critical_slots" doc:"how many of concurrency are kept for priority critical; 0: none, -1: an eighth, at least one unless concurrency is 1" default:"-1" min:"-1" max:"99999"`
+	CriticalSlots int    `yaml:"critical_slots" doc:"how many of concurrency are kept for priority critical; 0: none, -1: an eighth, at least one unless concurrency is 1" default:"-1" min:"-1" max:"99999" live:"true"`
 	Retry         *Retry `yaml:"retry" doc:"in place of the common retry section"`
 }
 

@@ -30,6 +30,7 @@ func TestARunningConfigurationTakesWhatMayChange(t *testing.T) {
 		{"quiet hours' end", `to: "08:00"`, `to: "09:00"`, []string{"throttle.quiet_hours.to"}, nil, `to: "09:00"`},
 		{"no quiet hours any more", `  quiet_hours: {from: "22:00", to: "08:00"}`, "", []string{"throttle.quiet_hours"}, nil, "limit: 3/h"},
 		{"a channel's rate", "rate: 5/s", "rate: 6/s", []string{"channels.webhook.rate"}, nil, "rate: 6/s"},
+		{"how many are in flight", "rate: 5/s", "rate: 5/s, concurrency: 7, critical_slots: 3", []string{"channels.webhook.concurrency", "channels.webhook.critical_slots"}, nil, "concurrency: 7"},
 		{"a key's rate", "rate: 10/s", "rate: 20/s", []string{"auth.keys"}, nil, "rate: 20/s"},
 		{"a bound", "max_backlog: 1000", "max_backlog: 2000", []string{"queue.max_backlog"}, nil, "max_backlog: 2000"},
 		{"a tenant", "queue:", "tenants: [{tenant: acme, weight: 3}]\nqueue:", []string{"tenants"}, nil, "weight: 3"},

@@ -116,6 +116,24 @@ func newLanes(room, slots, reserved int) *lanes {
 	return l
 }
 
+// resize changes how many slots there are, and how much room. What is beyond
+// them goes on.
+func (l *lanes) resize(room, slots, reserved int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room, l.aside.most = room, room
+	l.slots.resize(slots, reserved)
+	if l.aside.places != nil {
+		l.aside.places.Resize(ordinarySlots(slots, reserved))
+	}
+	for i := range l.lanes {
+		close(l.lanes[i].freed)
+		l.lanes[i].freed = make(chan struct{})
+	}
+	l.filled.Broadcast()
+	l.drained.Broadcast()
+}
+
 // weighTurns gives tenants' turns their weights.
 func (l *lanes) weighTurns(w weigh) { l.slots.weights, l.aside.weights = w, w }
 

@@ -36,9 +36,7 @@ func (p *Pipeline) Run(ctx context.Context) {
 	var reading, working, settling, tending sync.WaitGroup
 	p.startReaders(ctx, planCtx, &reading)
 	for _, s := range p.senders {
-		for range s.Slots.Limit() {
-			working.Go(func() { s.work(ctx, sendCtx) })
-		}
+		s.crew.open(s.Slots.Limit(), func() { working.Go(func() { s.work(ctx, sendCtx) }) })
 		working.Go(s.putOffLoop)
 		tending.Go(func() { s.tendLoop(ctx) })
 		tending.Go(func() { s.listenLoop(settleCtx) })
@@ -104,6 +102,7 @@ func (p *Pipeline) finisher(ctx context.Context, settle *settler) func(*queue.Se
 // nobody has begun.
 func (p *Pipeline) closeLanes() (rest []*queue.Lease) {
 	for _, s := range p.senders {
+		s.crew.close()
 		for _, t := range s.lanes.close() {
 			rest = append(rest, t.lease)
 		}

@@ -33,13 +33,12 @@ type sender struct {
 	slow         atomic.Pointer[time.Time] // until when planners do not wait for it; nil: they may
 
 	credential credential
+	crew       crew
 }
 
 func newSender(p *Pipeline, c Channel) *sender {
-	// Room for every slot's next delivery, in each lane, keeps slots busy
-	// between two reads without leasing more than will be worked soon.
-	room := min(max(8*c.Slots.Limit(), 64), 1024)
-	s := &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(room, c.Slots.Limit(), c.CriticalSlots)}
+	n := c.Slots.Limit()
+	s := &sender{Channel: c, p: p, channel: c.Adapter.Channel(), lanes: newLanes(roomFor(n), n, c.CriticalSlots)}
 	if p.Queue != nil {
 		s.lanes.weighTurns(p.Queue.Weights)
 	}
@@ -47,6 +46,11 @@ func newSender(p *Pipeline, c Channel) *sender {
 	s.share()
 	return s
 }
+
+// roomFor is how much may wait in each turn of a lane for so many slots: room
+// for every slot's next delivery keeps slots busy between two reads without
+// leasing more than will be worked soon.
+func roomFor(slots int) int { return min(max(8*slots, 64), 1024) }
 
 // work takes and sends deliveries, one after the other, until the lanes close.
 // ctx ends the waiting, sendCtx what is being sent.

@@ -48,12 +48,21 @@ func classOf(lane int) int {
 const lateRounds = 16
 
 func newSlots(n, reserved int) slots {
-	reserved = min(max(reserved, 0), n-1)
-	s := slots{lately: lateRounds * n}
-	s.classes[critical].limit = n
-	s.classes[ordinary].limit = n - reserved
+	var s slots
+	s.resize(n, reserved)
 	return s
 }
+
+// resize changes how many there are. What has begun goes on: of fewer nothing
+// begins until less is used.
+func (s *slots) resize(n, reserved int) {
+	s.lately = lateRounds * n
+	s.classes[critical].limit = n
+	s.classes[ordinary].limit = ordinarySlots(n, reserved)
+}
+
+// ordinarySlots is how many of n are for what is not critical: one at least.
+func ordinarySlots(n, reserved int) int { return n - min(max(reserved, 0), n-1) }
 
 // answer is whether a task may begin.
 type answer uint8

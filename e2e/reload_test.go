@@ -1,10 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // reloaded replaces a configuration file by rename, as editors and mounts do.
@@ -51,6 +55,49 @@ func TestACapThatIsRaisedWhileItRunsKeepsItsCount(t *testing.T) {
 	}
 }
 
+// TestHowManyAreInFlightFollowsTheFile has a receiver that takes its time count
+// how many it is sent at once: one, then more than one, then one again.
+func TestHowManyAreInFlightFollowsTheFile(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil)
+	concurrency := func(n int) sections {
+		return sections{"channels": fmt.Sprintf("{webhook: {allow_networks: [127.0.0.0/8], concurrency: %d, critical_slots: 0}}", n)}
+	}
+	var under, most atomic.Int64
+	g.receiver.answer(func(_ int, w http.ResponseWriter) {
+		n := under.Add(1)
+		defer under.Add(-1)
+		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+		}
+		time.Sleep(20 * time.Millisecond) // a provider's own time, not a wait for something
+		w.WriteHeader(http.StatusOK)
+	})
+	path := g.config(concurrency(1))
+	consumer := start(t, "consume", "--config", path, "--name", "a")
+	api := newClient(t, g.ingest().api)
+	api.postBatch(g.pings(1, 1000))
+	more := func(n int) {
+		at := g.receiver.received()
+		eventually(t, patience, "more has come", func() bool { return g.receiver.received() >= at+n }, consumer.state)
+	}
+	if more(10); most.Load() != 1 {
+		t.Errorf("%d at once with concurrency 1", most.Load())
+	}
+	g.reloaded(path, concurrency(4))
+	awaitReloads(t, consumer, "applied", 1)
+	eventually(t, patience, "three at once with concurrency 4", func() bool { return most.Load() >= 3 }, consumer.state)
+	if more(20); most.Load() > 4 {
+		t.Errorf("%d at once with concurrency 4", most.Load())
+	}
+	g.reloaded(path, concurrency(1))
+	awaitReloads(t, consumer, "applied", 2)
+	more(5) // of which some were in flight
+	most.Store(0)
+	if more(10); most.Load() != 1 {
+		t.Errorf("%d at once with concurrency 1 again", most.Load())
+	}
+}
+
 // TestABrokenConfigurationIsRefusedAndTheOldOneStays breaks the file, mends it,
 // and changes what takes a restart; SIGHUP reads it without a change.
 func TestABrokenConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
@@ -81,6 +128,34 @@ func TestABrokenConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitReloads(t, consumer, "unchanged", 1)
+}
+
+// TestTheWarningOfABoundThatBindsNothingFollowsTheFile has a share of a
+// maxmemory that is not set in the file, and then a size.
+func TestTheWarningOfABoundThatBindsNothingFollowsTheFile(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil)
+	bound := func(most string) sections {
+		return sections{"queue": "{partitions: 4, visibility: 30s, max_memory: " + most + "}"}
+	}
+	path := g.config(bound("70%"))
+	consumer := start(t, "consume", "--config", path, "--name", "a")
+	warned := func() bool {
+		return strings.Contains(string(newClient(t, consumer.admin).call("GET", "/readyz", nil).body), "max_memory")
+	}
+	for i, step := range []struct {
+		most string
+		want bool
+	}{{"1GiB", false}, {"60%", true}} {
+		if warned() == step.want {
+			t.Errorf("before the file says %s, /readyz speaks of max_memory: %v", step.most, step.want)
+		}
+		g.reloaded(path, bound(step.most))
+		awaitReloads(t, consumer, "applied", float64(i+1))
+		if warned() != step.want {
+			t.Errorf("with max_memory: %s /readyz speaks of it: %v, want %v", step.most, !step.want, step.want)
+		}
+	}
 }
 
 // TestIngestFollowsItsKeys gives a key a rate, and another key, while it runs.

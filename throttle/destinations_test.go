@@ -291,6 +291,30 @@ func TestOneThatTimesOutIsTriedOneByOneAndOneThatOnlyFailsNowAndThenIsNot(t *tes
 	}
 }
 
+func TestDestinationsFollowTheNumberOfSlots(t *testing.T) {
+	r := newRoom(t, 16, nil)
+	r.proven("other", time.Millisecond)
+	r.proven("a", time.Millisecond)
+	if n := r.fill("a"); n != 8 {
+		t.Fatalf("%d places, want half of 16", n)
+	}
+	r.Resize(64)
+	r.leave("a", 8, time.Millisecond, Answered)
+	r.proven("a", time.Millisecond)
+	if n := r.fill("a"); n != 32 {
+		t.Errorf("%d places of 64 slots, want half", n)
+	}
+	r.Resize(4)
+	if r.leave("a", 30, time.Millisecond, Answered); r.fill("a") != 0 {
+		t.Error("it was given more beside the two of four that it has")
+	}
+	r.leave("a", 1, time.Millisecond, Answered)
+	r.wantEntry("a", Entered)
+	if n := r.fill("new"); n != 1 {
+		t.Errorf("%d places for one that is new, want one of four slots", n)
+	}
+}
+
 func TestASingleSlotServesEverybody(t *testing.T) {
 	r := newRoom(t, 1, nil)
 	for _, name := range []string{"new", "newer"} {

@@ -49,6 +49,17 @@ func newLimit(bound int) limit {
 	return limit{bound: float64(bound), now: float64(min(bound, limitStart))}
 }
 
+// resize changes the bound. Up to a higher one the limit grows as ever, from
+// where a new one would begin at least, unless the provider has complained.
+func (l *limit) resize(bound int) {
+	begin := newLimit(bound)
+	l.bound = begin.bound
+	l.now = min(l.now, l.bound)
+	if !l.settled {
+		l.now = max(l.now, begin.now)
+	}
+}
+
 // value is the limit.
 func (l *limit) value() int { return int(l.now) }
 

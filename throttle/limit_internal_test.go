@@ -89,3 +89,33 @@ func TestWhatIsRefusedTogetherShrinksALimitOnce(t *testing.T) {
 		t.Errorf("%d after 16 refusals at once, want %d", l.value(), want)
 	}
 }
+
+func TestALimitFollowsItsBound(t *testing.T) {
+	complained := func(l *limit) { l.refuse() }
+	for name, tc := range map[string]struct {
+		before, after int
+		first         func(*limit)
+		want          int
+	}{
+		"raised, it begins like a new one":     {4, 64, func(*limit) {}, limitStart},
+		"raised after a complaint, it is kept": {4, 64, complained, 2},
+		"lowered, it is not over the bound":    {64, 7, func(*limit) {}, 7},
+		"lowered to nothing it is one":         {64, 0, complained, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLimit(tc.before)
+			tc.first(&l)
+			if l.resize(tc.after); l.value() != tc.want {
+				t.Errorf("%d, want %d", l.value(), tc.want)
+			}
+			now := simulated
+			for range 1000 { // it is used, and answers are alike
+				now = now.Add(10 * time.Millisecond)
+				l.note(fine, 5*time.Millisecond, l.value(), now)
+			}
+			if want := max(tc.after, 1); l.value() < want*4/5 || l.value() > want {
+				t.Errorf("%d after it was used for ten seconds, want about the bound of %d", l.value(), want)
+			}
+		})
+	}
+}

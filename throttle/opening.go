@@ -33,6 +33,12 @@ func newOpening(slots int) opening {
 	return opening{first: first, now: first, most: slots}
 }
 
+// resize goes on with what has been proven, in another number of slots.
+func (o *opening) resize(slots int) {
+	next := newOpening(slots)
+	o.first, o.most, o.now = next.first, slots, min(o.now, slots)
+}
+
 // note takes an answer in. inFlight is how many were in flight with it; hung
 // says that nothing else was answered for half of its time or more.
 func (o *opening) note(came Contact, inFlight int, hung bool) {

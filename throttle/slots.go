@@ -12,10 +12,10 @@ import (
 // consumer takes its slots before it takes work, so that a full provider leaves
 // the work on the queue.
 type Slots struct {
-	limit int
-	now   func() time.Time
+	now func() time.Time
 
 	mu       sync.Mutex
+	limit    int
 	used     int
 	adaptive *limit    // nil: every slot may be had
 	borne    int       // what the channel's destinations bear together; 0: not known
@@ -33,8 +33,26 @@ func NewSlots(n int, now func() time.Time) *Slots {
 	return &Slots{limit: max(n, 1), now: now, changed: make(chan struct{}), keys: newPauses(maxPauses)}
 }
 
-// Limit is how many slots there are: the most that are ever in flight.
-func (s *Slots) Limit() int { return s.limit }
+// Limit is how many slots there are: the most that are in flight, unless it was
+// made less meanwhile.
+func (s *Slots) Limit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit
+}
+
+// Resize makes it n slots (at least one). More are there at once; of fewer none
+// is to be had until less is in flight. Where they adapt, n is the bound of what
+// the provider is found to bear.
+func (s *Slots) Resize(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = max(n, 1)
+	if s.adaptive != nil {
+		s.adaptive.resize(n)
+	}
+	s.wake()
+}
 
 // Adapt has fewer in flight than there are slots while the provider's answers,
 // which Answered is told, say that it can bear no more. It is for a channel with

@@ -111,6 +111,32 @@ func TestASlotGivenBackTwiceIsStillOne(t *testing.T) {
 	acquire(t, s, 9, 2)
 }
 
+func TestMoreSlotsAreThereAtOnceAndFewerWhenLessIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := throttle.NewSlots(2, time.Now)
+		acquire(t, s, 9, 2)
+		start := time.Now()
+		time.AfterFunc(time.Minute, func() { s.Resize(5) })
+		acquire(t, s, 9, 3)
+		if waited := time.Since(start); waited != time.Minute || s.Limit() != 5 {
+			t.Errorf("waited %v for one of %d slots, want the minute until there were 5", waited, s.Limit())
+		}
+		s.Resize(3)
+		if s.MayBegin() {
+			t.Error("what has a slot may begin, with five of three in use")
+		}
+		time.AfterFunc(time.Minute, func() { s.Release(2) }) // three of three are left
+		time.AfterFunc(2*time.Minute, func() { s.Release(1) })
+		acquire(t, s, 9, 1)
+		if waited := time.Since(start); waited != 3*time.Minute || !s.MayBegin() {
+			t.Errorf("waited until %v, want the third minute, when fewer than three were in use", waited)
+		}
+		if s.Resize(0); s.Limit() != 1 {
+			t.Errorf("%d slots, want one at least", s.Limit())
+		}
+	})
+}
+
 func TestAKeyIsPausedUntilItsMomentAndNoOtherKeyIs(t *testing.T) {
 	now := base
 	s := throttle.NewSlots(1, func() time.Time { return now })

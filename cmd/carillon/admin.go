@@ -79,7 +79,11 @@ func (g *gateway) describeStore(ctx context.Context, r *readiness) {
 	if g.embedded {
 		return
 	}
-	warnings, err := queue.Warnings(ctx, g.rdb, g.cfg.Queue)
+	section := &g.cfg.Queue
+	if renewed := g.inForce.Load(); renewed != nil {
+		section = renewed
+	}
+	warnings, err := queue.Warnings(ctx, g.rdb, *section)
 	if err != nil {
 		r.Warnings["redis"] = "not every server could be asked how it keeps its data: " + err.Error()
 	}

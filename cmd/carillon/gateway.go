@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -52,6 +53,7 @@ type gateway struct {
 	embedded  bool                         // Redis is inside this process
 	warned    sync.Map                     // the store's warnings that were logged: name → true
 	reloader  *reloader                    // nil until it follows its configuration
+	inForce   atomic.Pointer[config.Queue] // nil: cfg's, until it is read again
 	closers   []func()
 }
 

@@ -150,6 +150,7 @@ func orNone(keys []string) string {
 
 // renew puts what every process follows in force.
 func (g *gateway) renew(cfg *config.Config) {
+	g.inForce.Store(&cfg.Queue)
 	g.queue.ReplaceBounds(cfg.Queue)
 	g.queue.ReplaceTenants(cfg.Tenants)
 }
@@ -163,6 +164,7 @@ func (c *consumer) renew(cfg *config.Config) error {
 	c.pipeline.Replace(cfg.Throttle.QuietHours, soleTenant(cfg.Auth))
 	for _, ch := range c.channels {
 		if limits, on := cfg.Channels.LimitsOf(string(ch.Adapter.Channel())); on {
+			c.pipeline.Resize(ch.Adapter.Channel(), limits.Concurrency, limits.ForCritical())
 			ch.Pace.Replace(limits.Rate)
 			ch.Quotas.Replace(cfg.Channels.RatesOf(string(ch.Adapter.Channel())))
 		}
