@@ -63,7 +63,7 @@ bench: ## Measure the gateway beside plain loops and other queues, 15 minutes (B
 	go run ./bench $(BENCHFLAGS)
 
 .PHONY: scale
-scale: ## What a day of 100 million users takes, measured on a sample of them (SCALEFLAGS="-users 1e6 -part 1")
+scale: ## What a day of 100 million users takes, measured on a sample of them (SCALEFLAGS="-users 1e6 -crowd 1000")
 	go run ./bench/scale $(SCALEFLAGS)
 
 .PHONY: chaos

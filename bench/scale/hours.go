@@ -52,16 +52,16 @@ func (p *played) lost() float64 {
 // millions are how the table counts.
 func millions(v float64) string { return number(v / 1e6) }
 
-func (r *result) playedTables(b *strings.Builder) {
+// dayTable shows the played day by its hours.
+func (r *result) dayTable(b *strings.Builder) {
 	if r.played == nil {
 		return
 	}
 	p := r.played
-	hours := p.hours(r.used(), r.plant)
-	fmt.Fprintf(b, "### The day, played\n\n%s users, each for %s of all; figures of notifications in millions, of all users.\n\n", number(float64(p.users)), number(p.scale))
+	fmt.Fprintf(b, "%s users, each for %s of all; figures of notifications in millions, of all users.\n\n", number(float64(p.users)), number(p.scale))
 	b.WriteString("| UTC | offered | sent | put off: quiet hours | a cap | another attempt | digested | capped | parked, at most | GB of Redis | operations a second | Redis masters | consumers |\n" +
 		"|---|" + strings.Repeat("---:|", 12) + "\n")
-	for i, h := range hours {
+	for i, h := range p.hours(r.used(), r.plant) {
 		fmt.Fprintf(b, "| %02d | %s | %s | %s | %d | %d |\n", i, h.row(), millions(h.Parked), number(h.Memory/1e9)+" | "+number(h.Busiest.Commands), h.Busiest.Masters, h.Busiest.Consumers)
 	}
 	fmt.Fprintf(b, "| all | %s | | | | | |\n\n", hour{counts: p.total().times(p.scale)}.row())
@@ -70,8 +70,7 @@ func (r *result) playedTables(b *strings.Builder) {
 		"Pushes against a rule: %d over the hour's cap, %d over a digest's, %d over the day's, %d in quiet hours.\n",
 		number(p.before), number(total.Offered), number(total.Ended), number(p.after), number(p.lost()),
 		p.breaches.Pushes, p.breaches.Social, p.breaches.Offers, p.breaches.Quiet)
-	fmt.Fprintf(b, "Both days took %s s, %s s of Redis' processor and %s s of this process'.\n\n", number(p.took.Seconds()), number(p.used.redis.Seconds()), number(p.used.own.Seconds()))
-	r.keysTable(b)
+	fmt.Fprintf(b, "Both days took %s s, %s s of Redis' processor and %s s of this process'.\n", number(p.took.Seconds()), number(p.used.redis.Seconds()), number(p.used.own.Seconds()))
 }
 
 // row are the counts of a line.
@@ -96,6 +95,9 @@ func (p *played) fullestHour() (h int) {
 
 // keysTable shows what Redis holds at the end of the fullest hour.
 func (r *result) keysTable(b *strings.Builder) {
+	if r.played == nil {
+		return
+	}
 	p := r.played
 	h := p.fullestHour()
 	all := p.slots[(h+1)*60/slotMinutes-1].Memory
@@ -108,7 +110,7 @@ func (r *result) keysTable(b *strings.Builder) {
 		rest -= s.Bytes
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", s.What, number(s.Number*p.scale), number(s.Bytes/s.Number), number(s.Bytes*p.scale/1e9))
 	}
-	fmt.Fprintf(b, "| Redis' own tables, and what is free inside | | | %s |\n| **all** | | | **%s** |\n\n", number(rest*p.scale/1e9), number(all*p.scale/1e9))
+	fmt.Fprintf(b, "| Redis' own tables, and what is free inside | | | %s |\n| **all** | | | **%s** |\n", number(rest*p.scale/1e9), number(all*p.scale/1e9))
 }
 
 // compared is the paper beside the played day. The paper knows of no caps, so

@@ -41,6 +41,7 @@ func newLab(ctx context.Context) (l *lab, err error) {
 		return l, fmt.Errorf("starting redis-server: %w", err)
 	}
 	l.rdb = redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{l.addr}, PoolSize: 96, ContextTimeoutEnabled: true,
+		ReadTimeout:              time.Minute, // a machine that is shared may let a script wait for long
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
 	return l, nil
 }
@@ -61,7 +62,7 @@ func (l *lab) startRedis(ctx context.Context) error {
 	if err := l.cmd.Start(); err != nil {
 		return err
 	}
-	l.node = redis.NewClient(&redis.Options{Addr: l.addr, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
+	l.node = redis.NewClient(&redis.Options{Addr: l.addr, ReadTimeout: time.Minute, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
 	if err := await(ctx, 10*time.Second, "answer", func() (bool, error) { return l.node.Ping(ctx).Err() == nil, nil }); err != nil {
 		return err
 	}
@@ -72,6 +73,14 @@ func (l *lab) startRedis(ctx context.Context) error {
 		info, err := l.node.ClusterInfo(ctx).Result()
 		return strings.Contains(info, "cluster_state:ok"), err
 	})
+}
+
+// version is the server's.
+func (l *lab) version(ctx context.Context) string {
+	info, _ := l.node.Info(ctx, "server").Result()
+	_, rest, _ := strings.Cut(info, "redis_version:")
+	version, _, _ := strings.Cut(rest, "\r\n")
+	return version
 }
 
 func freePort() (string, error) {

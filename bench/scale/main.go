@@ -22,6 +22,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 )
 
@@ -35,6 +36,7 @@ type options struct {
 	span  time.Duration
 	size  int
 	plot  string
+	page  string // that has places for what is found out; empty: none
 	// binary is the gateway that the sampled partition is played through; empty:
 	// it is built.
 	binary string
@@ -76,6 +78,7 @@ func readFlags(args []string) (options, error) {
 	f.StringVar(&o.binary, "binary", "", "the gateway to play that with; built when empty")
 	f.IntVar(&o.size, "size", 600, "bytes of each notification's data")
 	f.StringVar(&o.plot, "plot", "", "where to write the played day's picture, as SVG")
+	f.StringVar(&o.page, "page", "", "a page between whose marks everything is put, as docs/scale.md")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -107,7 +110,8 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	res := &result{day: o.day, plant: o.plant}
+	began := time.Now()
+	res := &result{day: o.day, plant: o.plant, conditions: conditions{Redis: l.version(ctx), Cores: runtime.NumCPU(), Before: loadAverage()}}
 	for _, p := range []int{1, o.plant.Partitions} {
 		fmt.Fprintf(progress, "measuring %d of everything in %d partitions\n", o.n, p)
 		c, err := l.measure(ctx, o.n, p, o.size, int(o.day.Devices))
@@ -120,12 +124,32 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	if err := res.playAll(ctx, l, o, tell); err != nil {
 		return err
 	}
+	res.conditions.After, res.conditions.Took = loadAverage(), time.Since(began)
+	if err := res.keep(o); err != nil {
+		return err
+	}
+	return res.write(out)
+}
+
+// keep draws the picture and fills the page in, where they are asked for.
+func (r *result) keep(o options) error {
 	if o.plot != "" {
-		if err := os.WriteFile(o.plot, []byte(res.plot()), 0o644); err != nil {
+		if err := os.WriteFile(o.plot, []byte(r.plot()), 0o644); err != nil {
 			return fmt.Errorf("-plot: %w", err)
 		}
 	}
-	return res.write(out)
+	if o.page == "" {
+		return nil
+	}
+	page, err := os.ReadFile(o.page)
+	if err != nil {
+		return fmt.Errorf("-page: %w", err)
+	}
+	filled, err := r.fillIn(string(page))
+	if err != nil {
+		return fmt.Errorf("-page: %s: %w", o.page, err)
+	}
+	return os.WriteFile(o.page, []byte(filled), 0o644)
 }
 
 // playAll plays a partition's part, which says what a send takes; does the paper;
@@ -139,6 +163,7 @@ func (r *result) playAll(ctx context.Context, l *lab, o options, progress func(s
 	if r.plant.Send == 0 {
 		r.plant.Send = r.send()
 	}
+	r.checks = append(r.checks, r.partChecks()...)
 	_, at := r.moments()
 	consumers := r.used().needs(at[3], r.plant).Consumers
 	r.plan = r.day.simulate(float64(consumers)*r.used().perConsumer(r.plant), r.plant.Partitions)

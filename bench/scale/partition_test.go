@@ -53,6 +53,20 @@ func TestAPartIsExtrapolatedToTheWholeBroadcast(t *testing.T) {
 	}
 }
 
+func TestThePaperIsHeldAgainstThePartsThatWereSteady(t *testing.T) {
+	c := &costs{Redis: work{Admit: 3, Deliver: 6}, Own: work{Deliver: 5}, Idle: idleCost{Redis: 1000}}
+	r := &result{plant: plant{Send: 15}, at: []int{1, 64}, costs: []*costs{c, c},
+		parts: []*partPlayed{{Partitions: 64, moments: moments(2000, 1000, 9)}, {Partitions: 64, moments: moments(1000, 1000, 9)}}}
+	got := r.partChecks()
+	if len(got) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	near(t, "Redis on paper, with 64 partitions to listen to", got[0].Predicted, 3+6+64)
+	near(t, "Redis", got[0].Measured, 10)
+	near(t, "the consumer on paper", got[1].Predicted, 20)
+	near(t, "the consumer", got[1].off(), 0)
+}
+
 func TestWithoutAPartThatWasPlayedASendTakesWhatIsAssumed(t *testing.T) {
 	near(t, "a send", (&result{at: []int{1}}).send(), pushSend)
 }

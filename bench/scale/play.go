@@ -153,32 +153,10 @@ func (p *player) hours(ctx context.Context, out *played) error {
 	return nil
 }
 
-// begin stores the crowd's profiles. What Redis takes besides, for streams that
-// were used, connections and scripts, is what it takes when everything that some
-// strangers got has expired.
+// begin stores the crowd's profiles, and notes what Redis takes besides.
 func (p *player) begin(ctx context.Context) error {
-	const strangers = 1000
-	n := len(p.crowd.people)
-	for i := range strangers {
-		if err := p.directory.Put(ctx, tenant, user(n+i), profile(n+i, int(p.crowd.day.Devices))); err != nil {
-			return fmt.Errorf("profiles: %w", err)
-		}
-	}
-	for messages := p.strangers(n, strangers); len(messages) > 0 || p.parked > 0; messages = nil {
-		if err := p.pass(ctx, messages); err != nil {
-			return err
-		}
-	}
-	p.watcher.forget()
-	for i := range strangers {
-		if err := p.directory.Delete(ctx, tenant, user(n+i)); err != nil {
-			return fmt.Errorf("profiles: %w", err)
-		}
-	}
-	for range 2 {
-		if err := p.older(ctx, 3*24*time.Hour); err != nil {
-			return err
-		}
+	if err := p.strangers(ctx); err != nil {
+		return fmt.Errorf("strangers: %w", err)
 	}
 	empty, err := p.read(ctx)
 	if err != nil {
@@ -189,18 +167,41 @@ func (p *player) begin(ctx context.Context) error {
 		return err
 	}
 	p.clock.advance(playedDay().AddDate(0, 0, -1).Sub(p.clock.Now()))
-	if err := p.store(ctx, n, p.crowd.profile); err != nil {
+	if err := p.store(ctx, len(p.crowd.people), p.crowd.profile); err != nil {
 		return fmt.Errorf("profiles: %w", err)
 	}
 	return nil
 }
 
-// strangers get what is under no cap.
-func (p *player) strangers(from, n int) (out []message) {
-	for i := range n {
-		out = append(out, message{from + i, "login", notice.LaneCritical})
+// strangers sends something to people who are gone afterwards, and lets all of
+// it expire: what Redis holds then, for streams that were used, connections and
+// scripts, does not grow with the users.
+func (p *player) strangers(ctx context.Context) error {
+	const n = 1000
+	if err := p.people(ctx, n, int(p.crowd.day.Devices)); err != nil {
+		return err
 	}
-	return out
+	messages := make([]message, n)
+	for i := range messages {
+		messages[i] = message{i, "login", notice.LaneCritical}
+	}
+	for ; len(messages) > 0 || p.parked > 0; messages = nil {
+		if err := p.pass(ctx, messages); err != nil {
+			return err
+		}
+	}
+	p.watcher.forget()
+	for i := range n {
+		if err := p.directory.Delete(ctx, tenant, user(i)); err != nil {
+			return err
+		}
+	}
+	for range 2 { // what is met for the first time is not as old as that yet
+		if err := p.older(ctx, 3*24*time.Hour); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // consumer is the gateway's own, by the day's clock.

@@ -12,6 +12,7 @@ import (
 // TestAPlayedDayLosesNothingAndBreaksNoRule plays one with few people, who are
 // told more than usual, so that every rule has something to do.
 func TestAPlayedDayLosesNothingAndBreaksNoRule(t *testing.T) {
+	t.Parallel()
 	l, err := newLab(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +146,7 @@ func TestTheWatcherSeesARuleThatIsBroken(t *testing.T) {
 }
 
 func TestTimePassesInRedisForWhatExpiresAndNotTooEarlyForCaps(t *testing.T) {
+	t.Parallel()
 	l, err := newLab(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -176,5 +178,29 @@ func TestTimePassesInRedisForWhatExpiresAndNotTooEarlyForCaps(t *testing.T) {
 	}
 	if n := l.node.Exists(t.Context(), "{s:0}:u:profile").Val(); n != 1 {
 		t.Error("the profile has expired")
+	}
+}
+
+func TestAPageGetsEverySectionBetweenItsMarks(t *testing.T) {
+	c := &costs{}
+	r := &result{day: aDay(), plant: aPlant(), costs: []*costs{c, c}, at: []int{1, 64}, checks: []checked{{"x", 1, 2, "y"}}}
+	r.plan = r.day.simulate(1e6, 64)
+	page := "before\n"
+	for _, s := range r.sections() {
+		page += "<!-- begin " + s.name + " -->\nold\n<!-- end " + s.name + " -->\nbetween\n"
+	}
+	page += "<!-- begin day -->\nkept, since no day was played\n<!-- end day -->\n"
+	got, err := r.fillIn(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(got, "old") || !strings.Contains(got, "| x, y | 1 | 2 | -50 % |\n<!-- end checks -->\nbetween\n") || !strings.Contains(got, "kept, since") {
+		t.Errorf("the page is %s", got)
+	}
+	if again, err := r.fillIn(got); err != nil || again != got {
+		t.Errorf("filling it in once more changes it: %v", err)
+	}
+	if _, err := r.fillIn("a page without marks"); err == nil || !strings.Contains(err.Error(), "<!-- begin run -->") {
+		t.Errorf("a page without marks: %v", err)
 	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,8 @@ type result struct {
 	plan   []tick  // of the day, with as many consumers as the broadcast asks for
 	played *played // nil: no day was
 	parts  []*partPlayed
+
+	conditions conditions
 }
 
 // used are the costs that the result goes by: those of the plant's partitions.
@@ -27,8 +31,10 @@ func (r *result) used() *costs { return r.costs[len(r.costs)-1] }
 // number prints three significant digits, and the thousands apart.
 func number(v float64) string {
 	switch {
-	case v >= 1000 || v == math.Trunc(v):
-		return thousands(int64(v + 0.5))
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return "–"
+	case math.Abs(v) >= 1000 || v == math.Trunc(v):
+		return thousands(int64(math.Round(v)))
 	case v >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case v >= 10:
@@ -55,22 +61,77 @@ func thousands(v int64) string {
 	return thousands(v/1000) + fmt.Sprintf(",%03d", v%1000)
 }
 
+// section is a part of what is said, by which a page asks for it.
+type section struct{ name, title, text string }
+
+// sections are everything that there is to say.
+func (r *result) sections() (out []section) {
+	for _, s := range []struct {
+		name, title string
+		of          func(*strings.Builder)
+	}{
+		{"run", "The run", r.runLine}, {"costs", "Unit costs", r.unitCosts},
+		{"memory", "Memory, on paper", r.memoryTable}, {"second", "A second, on paper", r.rateTable}, {"fewer", "With fewer consumers, on paper", r.waits},
+		{"day", "The day, played", r.dayTable}, {"keys", "What Redis holds in the played day", r.keysTable},
+		{"part", "One partition's part of the broadcast, for real", r.partTables}, {"checks", "The paper beside what was measured", r.checkTable},
+	} {
+		var b strings.Builder
+		if s.of(&b); b.Len() > 0 {
+			out = append(out, section{s.name, s.title, b.String()})
+		}
+	}
+	return out
+}
+
 // write prints everything as Markdown.
 func (r *result) write(w io.Writer) error {
-	var b strings.Builder
-	r.unitCosts(&b)
-	r.memoryTable(&b)
-	r.rateTable(&b)
-	r.waits(&b)
-	r.playedTables(&b)
-	r.partTables(&b)
-	r.checkTable(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	for _, s := range r.sections() {
+		if _, err := fmt.Fprintf(w, "### %s\n\n%s\n", s.title, s.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillIn puts the sections into a page, each between its marks. A section that
+// was left out stays as it was; one without marks is an error.
+func (r *result) fillIn(page string) (string, error) {
+	for _, s := range r.sections() {
+		begin, end := "<!-- begin "+s.name+" -->\n", "<!-- end "+s.name+" -->"
+		before, rest, found := strings.Cut(page, begin)
+		_, after, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			return "", fmt.Errorf("it has no %s… %s: put them where the section belongs", strings.TrimSpace(begin), end)
+		}
+		page = before + begin + s.text + end + after
+	}
+	return page, nil
+}
+
+// conditions are what a run was made under.
+type conditions struct {
+	Redis  string // version
+	Cores  int
+	Before string // load averages
+	After  string
+	Took   time.Duration
+}
+
+func (r *result) runLine(b *strings.Builder) {
+	c := r.conditions
+	fmt.Fprintf(b, "Redis %s in cluster mode and everything else on %d cores; the run took %.0f s. The machine's load average was %s when it began, and %s at its end.\n",
+		c.Redis, c.Cores, c.Took.Seconds(), c.Before, c.After)
+}
+
+// loadAverage is of the last minute; "unknown" where there is no /proc.
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	one, _, _ := strings.Cut(string(text), " ")
+	return cmp.Or(one, "unknown")
 }
 
 func (r *result) unitCosts(b *strings.Builder) {
-	b.WriteString("### Unit costs\n\n| bytes of Redis | |\n|---|---:|\n")
+	b.WriteString("| bytes of Redis | |\n|---|---:|\n")
 	by := r.used().Bytes
 	for _, row := range []struct {
 		what string
@@ -105,14 +166,14 @@ func (r *result) unitCosts(b *strings.Builder) {
 		p := float64(r.at[i])
 		fmt.Fprintf(b, " %s, %s, %s |", number(c.Idle.Redis*p), number(c.Idle.Calls*p), number(c.Idle.Own))
 	}
-	fmt.Fprintf(b, "\n\nA send takes %s µs of the consumer besides.\n\n", number(r.plant.Send))
+	fmt.Fprintf(b, "\n\nA send takes %s µs of the consumer besides.\n", number(r.plant.Send))
 }
 
 // memoryTable shows the fullest minute.
 func (r *result) memoryTable(b *strings.Builder) {
 	c := r.used()
 	t := fullest(r.plan, c)
-	fmt.Fprintf(b, "### Memory, on paper\n\nThe fullest minute is %s UTC.\n\n| | how many | GB |\n|---|---:|---:|\n", clockTime(t.Minute))
+	fmt.Fprintf(b, "The fullest minute is %s UTC.\n\n| | how many | GB |\n|---|---:|---:|\n", clockTime(t.Minute))
 	row := func(what string, n, bytes float64) {
 		fmt.Fprintf(b, "| %s | %s | %s |\n", what, number(n), number(n*bytes/1e9))
 	}
@@ -123,7 +184,7 @@ func (r *result) memoryTable(b *strings.Builder) {
 	row("queued", t.Queued, c.Bytes.Queued)
 	row("finished records", t.Records, c.Bytes.Record)
 	row("partitions", t.Partitions, c.Bytes.Partition)
-	fmt.Fprintf(b, "| **all** | %d masters of %s GB in use | **%s** |\n\n", c.masters(t.state, r.plant), number(r.plant.Memory/1e9), number(c.memory(t.state)/1e9))
+	fmt.Fprintf(b, "| **all** | %s masters of %s GB in use | **%s** |\n", number(float64(c.masters(t.state, r.plant))), number(r.plant.Memory/1e9), number(c.memory(t.state)/1e9))
 }
 
 // moments are the minutes that the result tells of, and their names.
@@ -170,19 +231,18 @@ func spread(r rates, over float64) rates {
 }
 
 func (r *result) rateTable(b *strings.Builder) {
-	b.WriteString("### A second, on paper\n\n| | admitted | sent | commands | Redis cores | Redis masters | consumers | ingest |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString("| | admitted | sent | commands | Redis cores | Redis masters | consumers | ingest |\n|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	names, at := r.moments()
 	for i, name := range names {
 		n := r.used().needs(at[i], r.plant)
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %d | %d | %d |\n", name, number(at[i].Admitted), number(at[i].sent()),
 			number(n.Commands), number(n.RedisCores), n.Masters, n.Consumers, n.Ingest)
 	}
-	b.WriteByte('\n')
 }
 
 // waits says how long the broadcast takes with fewer consumers.
 func (r *result) waits(b *strings.Builder) {
-	fmt.Fprintf(b, "### With fewer consumers, on paper\n\n| consumers | can send a second | the broadcast is everywhere after | longest queue |\n|---:|---:|---:|---:|\n")
+	b.WriteString("| consumers | can send a second | the broadcast is everywhere after | longest queue |\n|---:|---:|---:|---:|\n")
 	each := r.used().perConsumer(r.plant)
 	_, at := r.moments()
 	full := r.used().needs(at[3], r.plant).Consumers
@@ -199,18 +259,16 @@ func (r *result) waits(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| %d | %s | %s | %s |\n", n, number(each*float64(n)), takes, number(longest))
 	}
-	b.WriteByte('\n')
 }
 
 func (r *result) checkTable(b *strings.Builder) {
 	if len(r.checks) == 0 {
 		return
 	}
-	b.WriteString("### The paper beside what was measured\n\n| | paper | measured | off |\n|---|---:|---:|---:|\n")
+	b.WriteString("| | paper | measured | off |\n|---|---:|---:|---:|\n")
 	for _, c := range r.checks {
 		fmt.Fprintf(b, "| %s, %s | %s | %s | %+.0f %% |\n", c.What, c.Unit, number(c.Predicted), number(c.Measured), 100*c.off())
 	}
-	b.WriteByte('\n')
 }
 
 func clockTime(minute int) string {

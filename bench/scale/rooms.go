@@ -139,7 +139,9 @@ func (r *rooms) close() {
 	r.catalogue.Close()
 }
 
-func user(i int) string { return "user-" + strconv.Itoa(i) }
+const userPrefix = "user-"
+
+func user(i int) string { return userPrefix + strconv.Itoa(i) }
 
 // profile is a person with devices, whose tokens are as long as a provider's.
 func profile(i, devices int) *recipients.Profile {

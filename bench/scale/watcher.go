@@ -42,7 +42,7 @@ func (w *watcher) Send(_ context.Context, m channels.Message) channels.Result {
 	if w.refuses(m) {
 		return channels.Result{Verdict: channels.Retry, Code: "503"}
 	}
-	to, _ := strconv.Atoi(strings.TrimPrefix(m.To.User, user(0)[:len(user(0))-1]))
+	to, _ := strconv.Atoi(strings.TrimPrefix(m.To.User, userPrefix))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.got[to] = append(w.got[to], receipt{w.now(), m.Category, m.Lane, m.Attempt > 1})
