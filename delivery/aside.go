@@ -394,8 +394,7 @@ func (s *sender) divide() {
 		return
 	}
 	s.destinations = many
-	n := s.Slots.Limit()
-	rules := throttle.DestinationRules{Slots: n - min(max(s.CriticalSlots, 0), n-1), Places: many.Places, Now: time.Now, Jitter: s.p.Jitter}
+	rules := throttle.DestinationRules{Slots: ordinarySlots(s.Slots.Limit(), s.CriticalSlots), Places: many.Places, Now: time.Now, Jitter: s.p.Jitter}
 	if s.Board != nil {
 		rules.Told = s.Board.Tell
 	}

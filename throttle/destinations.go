@@ -93,12 +93,24 @@ type Destination struct {
 
 // NewDestinations makes Destinations that know nothing of anybody.
 func NewDestinations(r DestinationRules) *Destinations {
-	r.Slots = max(r.Slots, 1)
 	others := 1
 	if r.Told != nil {
 		others = amongMost // until it is known
 	}
-	return &Destinations{rules: r, share: max(1, min(r.Slots/2, max(32, r.Slots/4))), byName: map[string]*Destination{}, among: others, counted: others}
+	d := &Destinations{rules: r, byName: map[string]*Destination{}, among: others, counted: others}
+	d.Resize(r.Slots)
+	return d
+}
+
+// Resize makes it another number of slots that destinations share, at least one.
+// What is in flight stays; what is known of a destination is kept.
+func (d *Destinations) Resize(slots int) {
+	slots = max(slots, 1)
+	d.rules.Slots, d.share = slots, max(1, min(slots/2, max(32, slots/4)))
+	for _, at := range d.byName {
+		at.limit.resize(slots)
+		at.opening.resize(slots)
+	}
 }
 
 // Entry is whether one more may be sent to a destination now.
