@@ -9,6 +9,7 @@ package throttle
 import (
 	"context"
 	_ "embed" // the scripts
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -160,6 +161,7 @@ func (c *Caps) ask(ctx context.Context, s script, rs *rules, asks []Ask) ([]Answ
 	answers := make([]Answer, len(asks))
 	batches := c.batch(rs, asks, answers)
 	for _, b := range batches {
+		b.endRun()
 		b.call.args[0] = "decide"
 		if s.reads {
 			b.call.args[0] = "try"
@@ -175,9 +177,12 @@ func (c *Caps) ask(ctx context.Context, s script, rs *rules, asks []Ask) ([]Answ
 // batch is the part of some asks that one script call decides.
 type batch struct {
 	call  call
-	asks  []int  // their indexes
-	terms string // of the last of them: most have the same
-	boxed any    // terms, as an argument
+	asks  []int          // their indexes
+	users map[string]int // the number of each one's key, from 1
+	first int            // of the run that is being written: its first key
+	next  int            // and the one that would go on with it
+	terms string         // of the run
+	run   []byte         // its asks, as decide.lua reads them
 }
 
 func callsOf(batches []*batch) []call {
@@ -203,7 +208,7 @@ func (c *Caps) batch(rs *rules, asks []Ask, answers []Answer) []*batch {
 		p := c.partition(a.Tenant, a.User)
 		b := bySlot[c.slot(p)]
 		if b == nil {
-			b = &batch{call: call{args: append(make([]any, 0, len(rs.table)+3*len(asks)), rs.table...)}}
+			b = &batch{call: call{args: append(make([]any, 0, len(rs.table)+3), rs.table...)}, users: make(map[string]int, len(asks))}
 			bySlot[c.slot(p)] = b
 			batches = append(batches, b)
 		}
@@ -240,13 +245,34 @@ func (a *Ask) from() time.Time {
 
 // add appends the i-th ask to a call.
 func (b *batch) add(i int, a *Ask, key string, terms []byte) {
-	if string(terms) != b.terms {
-		b.terms = string(terms)
-		b.boxed = b.terms
+	k := b.users[key]
+	if k == 0 {
+		b.call.keys = append(b.call.keys, key)
+		k = len(b.call.keys)
+		b.users[key] = k
 	}
+	if k != b.next || string(terms) != b.terms {
+		b.endRun()
+		b.first, b.terms = k, string(terms)
+	}
+	b.next = k + 1
 	b.asks = append(b.asks, i)
-	b.call.keys = append(b.call.keys, key)
-	b.call.args = append(b.call.args, placeID(a.DeliveryID), b.boxed, ms(a.ExpiresAt))
+	b.run = append(appendPlaceID(b.run, a.DeliveryID), expiry(a)...)
+}
+
+// endRun makes arguments of a run of asks: such as have the same terms, and are
+// of one user after the other.
+func (b *batch) endRun() {
+	if len(b.run) > 0 {
+		b.call.args, b.run = append(b.call.args, b.first, b.terms, b.run), nil
+	}
+}
+
+// expiry is when an ask expires, in the six bytes that the script reads.
+func expiry(a *Ask) []byte {
+	var out [8]byte
+	binary.BigEndian.PutUint64(out[:], uint64(max(ms(a.ExpiresAt), 0)))
+	return out[2:]
 }
 
 // readAll takes the replies to some batches apart.
@@ -299,7 +325,7 @@ func (c *Caps) Release(ctx context.Context, asks []Ask) error {
 			batches = append(batches, b)
 		}
 		b.call.keys = append(b.call.keys, c.keys.caps(p, a.Tenant, a.User))
-		b.call.args = append(b.call.args, placeID(a.DeliveryID), ms(a.At))
+		b.call.args = append(b.call.args, appendPlaceID(nil, a.DeliveryID), ms(a.At))
 	}
 	if _, err := runAll(ctx, c.rdb, c.release, callsOf(batches)); err != nil {
 		return fmt.Errorf("give back the caps of %d deliveries: %w", len(asks), err)

@@ -3,14 +3,17 @@
 -- under every one of its rules; any other takes none. The same id asked again
 -- gets the place that it has. See places.lua for how places are kept.
 --
--- KEYS     for each ask the string of its user's places; all of one slot
+-- KEYS     the string of each user's places; all of one slot
 -- ARGV     'try' to write nothing, or anything else; the number of rules, and
 --          for each: the first 8 bytes of its section, limit, window in ms, the
 --          burst's limit and window (0: none), 1 when it drops, 2 when it
---          collects what may be; then for each ask: 5 bytes of its id's hash;
---          its terms, as "1,2:NOW:WAIT" the numbers of its rules (from 1), now
---          in ms, and in how many ms it could go at the earliest, with a c
---          behind when it may be collected; and the ms at which it expires (0: never)
+--          collects what may be; then for each run of asks that have the same
+--          terms, and of which each is the next user's: the number of the first
+--          one's key; their terms, as "1,2:NOW:WAIT" the numbers of the rules
+--          (from 1), now in ms, and in how many ms they could go at the earliest,
+--          with a c behind when they may be collected and an x when they have
+--          expired; and for each ask, in one string, 5 bytes of its id's hash and
+--          6 of the ms at which it expires (0: never)
 -- Returns  for each ask that does not simply go at its earliest: its number
 --          (from 1); 0 go, 1 wait, 2 drop, 3 expired, 4 collect; the ms at which
 --          it goes or could have gone; the number of the rule that said so (0: none), and 1
@@ -24,7 +27,7 @@ local GO, WAIT, DROP, EXPIRED, COLLECT = 0, 1, 2, 3, 4
 -- The moments of a section's places, the earliest first.
 local function moments(section)
   if not section.at then
-    local at, places = {}, section.places
+    local at, places = {searched = {}}, whole(section)
     for i = 1, section.n do at[i] = moment(places, (i - 1) * PLACE + 1) end
     section.at = at
   end
@@ -34,7 +37,9 @@ end
 -- The first moment from t on that no place of the section stands against:
 -- where limit places lie within one window, nothing may go from a window
 -- before the last of them to a window after the first. Behind the last place,
--- and in a line too long to search, only the limit-th from the end counts.
+-- and in a line too long to search, only the limit-th from the end counts. A
+-- search goes on where the last one for this window stood: what was too early
+-- then is so for whatever comes later.
 local function free(section, t, limit, window)
   local n = section.n
   if n < limit then return t end
@@ -42,12 +47,22 @@ local function free(section, t, limit, window)
     return math.max(t, nth(section, n - limit + 1) + window)
   end
   local at = moments(section)
-  for i = 1, n - limit + 1 do
+  local search = at.searched[limit]
+  local known = search and search.from <= t and search.window == window and search
+  local i, goes = 1, t
+  if known then i, goes = known.i, math.max(t, known.to) end
+  while i <= n - limit + 1 do
     local first, final = at[i], at[i + limit - 1]
-    if final - window >= t then break end
-    if final - first < window and t < first + window then t = first + window end
+    if final - window >= goes then break end
+    if final - first < window and goes < first + window then goes = first + window end
+    i = i + 1
   end
-  return t
+  if not known then
+    at.searched[limit] = {from = t, window = window, i = i, to = goes}
+  elseif t <= known.to then
+    known.i, known.to = i, goes
+  end
+  return goes
 end
 
 -- The first moment from t on that both windows of a section's rule allow, and
@@ -107,9 +122,9 @@ end
 
 -- Whether a place of the section lies at t.
 local function at(section, t)
-  local wanted = pack(t)
-  local i = find(section.places, wanted, 1, true)
-  while i and i % PLACE ~= 1 do i = find(section.places, wanted, i + 1, true) end
+  local wanted, places = pack(t), whole(section)
+  local i = find(places, wanted, 1, true)
+  while i and i % PLACE ~= 1 do i = find(places, wanted, i + 1, true) end
   return i ~= nil
 end
 
@@ -128,17 +143,15 @@ end
 
 -- Takes the place at t under one rule.
 local function take(section, id, t)
-  local entry = pack(t) .. id
   if section.n == 0 or t >= last(section) then
-    section.places, section.last = section.places .. entry, t
-    if section.at then section.at[section.n + 1] = t end
+    append(section, t, id)
+    if section.at then section.at[section.n] = t end
   else
-    local i = section.n
+    local i, places = section.n, whole(section)
     while i > 0 and nth(section, i) > t do i = i - 1 end
-    section.places = sub(section.places, 1, i * PLACE) .. entry .. sub(section.places, i * PLACE + 1)
-    section.at = nil
+    section.places = sub(places, 1, i * PLACE) .. pack(t) .. id .. sub(places, i * PLACE + 1)
+    section.n, section.at = section.n + 1, false
   end
-  section.n = section.n + 1
   if section.n > KEEP then forget(section, section.n - KEEP) end
 end
 
@@ -151,9 +164,9 @@ end
 
 -- Forgets what counts no more of a section that is full, or all of which does.
 local function clean(user, section, now)
-  local old = stale(section.places, 1, section.n, now - section.rule.life)
-  if old > 0 then
-    forget(section, old)
+  local horizon = now - section.rule.life
+  if nth(section, 1) <= horizon then
+    forget(section, stale(whole(section), 1, section.n, horizon))
     user.changed = now
   end
 end
@@ -164,11 +177,11 @@ local function sectionsOf(user, rules, now)
   for i, rule in ipairs(rules) do
     local section = user[rule.id]
     if not section then
-      section = {head = rule.head, window = rule.window, n = 0, places = '', rule = rule, last = false, at = false}
+      section = {head = rule.head, window = rule.window, n = 0, places = '', first = 0, added = false, rule = rule, last = false, at = false}
       user[#user + 1], user[rule.id] = section, section
     end
     section.rule, section.head, section.window = rule, rule.head, rule.window
-    if section.n >= rule.limit or section.n > 0 and last(section) <= now - rule.life then clean(user, section, now) end
+    if section.n > 0 and (section.n >= rule.limit or last(section) <= now - rule.life) then clean(user, section, now) end
     sections[i] = section
   end
   return sections
@@ -177,8 +190,8 @@ end
 -- The moment of the place that a delivery has, nil for none.
 local function own(sections, id)
   for _, section in ipairs(sections) do
-    local i = section.n > 0 and held(section, id)
-    if i then return moment(section.places, i - 5) end
+    local t = section.n > 0 and held(section, id)
+    if t then return t end
   end
 end
 
@@ -225,31 +238,41 @@ for i = 1, number() do
   rules[i] = rule
 end
 
--- What an ask's terms say: a list of its rules, each also under its id, and of
--- the times. Most asks of a batch have the same terms.
+-- What some asks' terms say: a list of their rules, each also under its id, of
+-- the times, and how the section of each begins for a user who has none.
 local known = {}
 local function termsOf(text)
-  local terms = known[text]
-  if not terms then
-    local numbers, now, wait, collect = string.match(text, '^([%d,]*):(%d+):(%d+)(c?)$')
-    terms = {now = tonumber(now), life = 0, by = {}, collect = collect == 'c'}
-    terms.from = terms.now + tonumber(wait)
-    for i in string.gmatch(numbers, '%d+') do
-      local rule = rules[tonumber(i)]
-      terms[#terms + 1], terms.by[rule.id] = rule, rule
-      terms.life = math.max(terms.life, rule.life)
-    end
-    known[text] = terms
+  if known[text] then return known[text] end
+  local numbers, now, wait, flags = string.match(text, '^([%d,]*):(%d+):(%d+)(c?x?)$')
+  local terms = {now = tonumber(now), life = 0, by = {}, starts = {}}
+  terms.from, terms.packed = terms.now + tonumber(wait), pack(terms.now)
+  terms.collect, terms.expired = find(flags, 'c', 1, true), find(flags, 'x', 1, true)
+  for i in string.gmatch(numbers, '%d+') do
+    local rule, n = rules[tonumber(i)], #terms + 1
+    terms[n], terms.by[rule.id], terms.starts[n] = rule, rule, rule.head .. '\0\1' .. terms.packed
+    terms.life = math.max(terms.life, rule.life)
   end
+  known[text] = terms
   return terms
 end
 
--- A user's string with one more place under every rule of the terms, for a user
--- who has none.
-local function fresh(terms, entry)
-  local raw = ''
-  for i = 1, #terms do raw = raw .. terms[i].head .. '\0\1' .. entry end
-  return raw, terms.life
+-- Pieces of the string that is being put together, and two bytes for each number.
+local pieces, counts = {}, {}
+local function count(n)
+  local n0 = n % 256
+  counts[n] = char((n - n0) / 256, n0)
+  return counts[n]
+end
+
+-- A user's string with one place under every rule of the terms, for a user who
+-- has none.
+local function fresh(terms, id)
+  local n = 0
+  for i = 1, #terms do
+    pieces[n + 1], pieces[n + 2] = terms.starts[i], id
+    n = n + 2
+  end
+  return concat(pieces, '', 1, n), terms.life
 end
 
 -- For how many ms after now the section from byte i to past is kept.
@@ -258,11 +281,12 @@ local function remains(raw, i, past, now)
   return moment(raw, past - PLACE) + ((w3 * 256 + w2) * 256 + w1) * 256 + w0 + SLACK - now
 end
 
--- The section from byte i to past with one more place, at now; nil when more
--- than its count and its ends must be looked at to know that it has room.
-local function longer(raw, i, past, rule, now, entry)
-  local from = i + HEAD
-  local n, final = (past - from) / PLACE, moment(raw, past - PLACE)
+-- From which byte on the n places before past are kept with one more behind
+-- them, at now, and how many these are; nil when more than their count and
+-- ends must be looked at to know that the rule has room.
+local function room(raw, n, past, rule, now)
+  local from, a, b, c, d, e = past - n * PLACE, byte(raw, past - PLACE, past - 6)
+  local final = EPOCH + (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
   if final > now then return nil end
   if n >= rule.limit or final <= now - rule.life then
     local old = stale(raw, from, n, now - rule.life)
@@ -270,8 +294,7 @@ local function longer(raw, i, past, rule, now, entry)
     if n >= rule.limit then return nil end
   end
   if rule.bursts > 0 and n >= rule.bursts and moment(raw, past - rule.bursts * PLACE) + rule.within > now then return nil end
-  local n0 = (n + 1) % 256
-  return rule.head .. char((n + 1 - n0) / 256, n0) .. sub(raw, from, past - 1) .. entry
+  return from, n + 1
 end
 
 -- The usual case, for which the rest is too much: every rule has room, and the
@@ -279,70 +302,87 @@ end
 -- string with the places that it takes, and for how many ms it is kept; nil,
 -- with nothing changed, when the case is any other.
 local function quick(raw, terms, id)
-  local now, life = terms.now, terms.life
-  local entry = pack(now) .. id
-  if raw == '' then return fresh(terms, entry) end
+  if raw == '' then return fresh(terms, id) end
   if find(raw, id, 1, true) then return nil end
-  local out, i, seen = '', 1, 0
-  while i < #raw do
+  local now, life, by, entry = terms.now, terms.life, terms.by, terms.packed .. id
+  local i, n, seen, size = 1, 0, 0, #raw
+  while i < size do
     local n1, n0 = byte(raw, i + 8, i + 9)
-    local past, rule = i + HEAD + (n1 * 256 + n0) * PLACE, terms.by[sub(raw, i, i + 3)]
-    local section
+    local places = n1 * 256 + n0
+    local past, rule = i + HEAD + places * PLACE, by[sub(raw, i, i + 3)]
     if rule then
-      section, seen = longer(raw, i, past, rule, now, entry), seen + 1
-      if not section then return nil end
+      local from, more = room(raw, places, past, rule, now)
+      if not from then return nil end
+      pieces[n + 1], pieces[n + 2], pieces[n + 3], pieces[n + 4] = rule.head, counts[more] or count(more), sub(raw, from, past - 1), entry
+      n, seen = n + 4, seen + 1
     else
       local left = remains(raw, i, past, now)
-      section, life = left > 0 and sub(raw, i, past - 1) or '', math.max(life, left)
+      if left > 0 then
+        pieces[n + 1], n = sub(raw, i, past - 1), n + 1
+        if left > life then life = left end
+      end
     end
-    out, i = out .. section, past
+    i = past
   end
-  if seen == #terms then return out, life end
+  if seen == #terms then return concat(pieces, '', 1, n), life end
 end
 
--- The users of the batch, read a thousand at a time: a stack has its end. raws
--- are their strings, users what is open of them, lives for how many ms those
--- that are changed are kept.
+-- The users of the batch, by the numbers of their keys: raws are their strings,
+-- users what is open of them, lives for how many ms those that are changed are
+-- kept.
 local raws, users, lives = {}, {}, {}
-for first = 1, #KEYS, 1000 do
-  local read = redis.call('MGET', unpack(KEYS, first, math.min(first + 999, #KEYS)))
-  for i = 1, #read do raws[KEYS[first + i - 1]] = read[i] or '' end
+for i = 1, #KEYS, 1000 do -- a stack has its end
+  local read = redis.call('MGET', unpack(KEYS, i, math.min(i + 999, #KEYS)))
+  if i == 1 then raws = read else for k = 1, #read do raws[i + k - 1] = read[k] end end
 end
 
--- Decides one ask, and notes what it changes.
-local function answer(key, id, terms, expires)
-  local now, from = terms.now, terms.from
-  if now == from and not users[key] and (expires == 0 or expires > now) then
-    local raw, life = quick(raws[key], terms, id)
+-- Decides one ask by what is open of its user.
+local function slowly(user, terms, id, asks, i)
+  local e5, e4, e3, e2, e1, e0 = byte(asks, i + 5, i + 10)
+  local expires = ((((e5 * 256 + e4) * 256 + e3) * 256 + e2) * 256 + e1) * 256 + e0
+  return decide(user, terms, id, terms.now, terms.from, expires)
+end
+
+-- Decides the ask that stands at byte i of a run of user k, and notes what it
+-- changes.
+local function answer(k, terms, asks, i)
+  local id, user = sub(asks, i, i + 4), users[k]
+  if user then return slowly(user, terms, id, asks, i) end
+  if terms.now == terms.from and not terms.expired then
+    local raw, life = quick(raws[k] or '', terms, id)
     if raw then
-      raws[key], lives[key] = raw, life
-      return GO, now
+      raws[k], lives[k] = raw, life
+      return GO, terms.now
     end
   end
-  local user = users[key]
-  if not user then
-    user = open(raws[key])
-    user.changed = lives[key] and now
-    users[key] = user
-  end
-  return decide(user, terms, id, now, from, expires)
+  user = open(raws[k] or '')
+  user.changed, users[k] = lives[k] and terms.now, user
+  return slowly(user, terms, id, asks, i)
 end
 
-local answers = {}
-for i = 1, #KEYS do
-  local id, terms, expires = word(), termsOf(word()), number()
-  local action, t, rule, burst = answer(KEYS[i], id, terms, expires)
-  if action ~= GO or t ~= terms.from then
-    local n = #answers
-    answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4], answers[n + 5] = i, action, t, rule, burst
+local answers, asked = {}, 0
+while arg < #ARGV do
+  local k, terms, asks = number(), termsOf(word()), word()
+  for i = 1, #asks, 11 do
+    asked = asked + 1
+    local action, t, rule, burst = answer(k, terms, asks, i)
+    if action ~= GO or t ~= terms.from then
+      local n = #answers
+      answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4], answers[n + 5] = asked, action, t, rule, burst
+    end
+    k = k + 1
   end
 end
 if not trying then
-  for key, life in pairs(lives) do
-    if not users[key] then redis.call('PSETEX', key, format('%d', life), raws[key]) end
+  local said, life
+  for k, ms in pairs(lives) do
+    if not users[k] then
+      if ms ~= said then said, life = ms, format('%d', ms) end
+      redis.call('PSETEX', KEYS[k], life, raws[k])
+    end
   end
-  for key, user in pairs(users) do
-    if user.changed then save(key, user, user.changed) end
+  for k, user in pairs(users) do
+    if user.changed then save(KEYS[k], user, user.changed) end
   end
 end
 return answers

@@ -17,6 +17,7 @@ local KEEP = 2048           -- places kept a rule; of a longer line the earliest
 local SLACK = 5000          -- ms by which callers' clocks may differ without a place being forgotten too early
 
 local byte, char, find, sub, format = string.byte, string.char, string.find, string.sub, string.format
+local concat = table.concat
 
 -- The moment that stands at byte i of a section's places.
 local function moment(places, i)
@@ -38,7 +39,10 @@ local function pack(t)
   return bytes
 end
 
--- What a user's string holds: a list of sections, each also under its rule.
+-- What a user's string holds: a list of sections, each also under its rule. A
+-- section's places are those of a string, without the first few that are
+-- forgotten, and behind them those that were added, so that a line of thousands
+-- is not copied for each.
 local function open(raw)
   local user = {}
   local i = 1
@@ -48,7 +52,7 @@ local function open(raw)
     local past = i + HEAD + n * PLACE
     local section = {
       head = sub(raw, i, i + 7), window = ((w3 * 256 + w2) * 256 + w1) * 256 + w0,
-      n = n, places = sub(raw, i + HEAD, past - 1), rule = false, last = false, at = false,
+      n = n, places = sub(raw, i + HEAD, past - 1), first = 0, added = false, rule = false, last = false, at = false,
     }
     user[#user + 1], user[rule] = section, section
     i = past
@@ -57,7 +61,11 @@ local function open(raw)
 end
 
 -- The n-th place of a section, counted from its earliest.
-local function nth(section, n) return moment(section.places, (n - 1) * PLACE + 1) end
+local function nth(section, n)
+  local i = (section.first + n - 1) * PLACE
+  if i < #section.places then return moment(section.places, i + 1) end
+  return section.added[(i - #section.places) / PLACE + 1]
+end
 
 -- The last place of a section that has any.
 local function last(section)
@@ -65,17 +73,41 @@ local function last(section)
   return section.last
 end
 
--- The byte after a place's moment at which the delivery's id stands; nil when
--- it has no place here.
+-- A section's places, in one string.
+local function whole(section)
+  local places, first, added = section.places, section.first, section.added
+  if first > 0 then places = sub(places, first * PLACE + 1) end
+  if added then places = places .. concat(added.entries) end
+  section.places, section.first, section.added = places, 0, false
+  return places
+end
+
+-- Adds a place behind all others.
+local function append(section, t, id)
+  local added = section.added
+  if not added then
+    added = {entries = {}, ids = {}}
+    section.added = added
+  end
+  local n = #added + 1
+  added[n], added.entries[n], added.ids[id] = t, pack(t) .. id, t
+  section.n, section.last = section.n + 1, t
+end
+
+-- The moment of the place that a delivery has in a section, nil for none, and
+-- the byte at which it stands where that is in the string.
 local function held(section, id)
-  local i = find(section.places, id, 1, true)
-  while i and i % PLACE ~= 6 do i = find(section.places, id, i + 1, true) end
-  return i
+  local added = section.added
+  if added and added.ids[id] then return added.ids[id] end
+  local places, from = section.places, section.first * PLACE + 1
+  local i = find(places, id, from, true)
+  while i and i % PLACE ~= 6 do i = find(places, id, i + 1, true) end
+  if i then return moment(places, i - 5), i - 5 end
 end
 
 -- Forgets the first n places of a section.
 local function forget(section, n)
-  section.n, section.places, section.at = section.n - n, sub(section.places, n * PLACE + 1), false
+  section.n, section.first, section.at = section.n - n, section.first + n, false
 end
 
 -- Writes a user down. It is forgotten when the last place has left its window,
@@ -88,14 +120,13 @@ local function save(key, user, now)
       local n0 = section.n % 256
       out[#out + 1] = section.head
       out[#out + 1] = char((section.n - n0) / 256, n0)
-      out[#out + 1] = section.places
+      out[#out + 1] = whole(section)
       ends = math.max(ends, stop)
     end
   end
   if #out == 0 then
     redis.call('DEL', key)
   else
-    redis.call('PSETEX', key, format('%d', ends - now), table.concat(out))
+    redis.call('PSETEX', key, format('%d', ends - now), concat(out))
   end
 end
-

@@ -11,9 +11,10 @@ for k, key in ipairs(KEYS) do
   local id, now, found = ARGV[2 * k - 1], tonumber(ARGV[2 * k]), false
   local user = open(redis.call('GET', key) or '')
   for _, section in ipairs(user) do
-    local i = section.n < KEEP and held(section, id)
-    if i then
-      section.places = sub(section.places, 1, i - 6) .. sub(section.places, i + 5)
+    local t, i
+    if section.n < KEEP then t, i = held(section, id) end
+    if t then
+      section.places = sub(section.places, 1, i - 1) .. sub(section.places, i + PLACE)
       section.n, found = section.n - 1, true
     end
   end

@@ -82,12 +82,12 @@ func ruleID(name string) [4]byte {
 	return id
 }
 
-// placeID is what a delivery's place is known by, 5 bytes: under a rule with
+// appendPlaceID appends what a delivery's place is known by, 5 bytes: under a rule with
 // ten places, one delivery in 10¹¹ is taken for one that has a place already.
-func placeID(delivery string) string {
+func appendPlaceID(out []byte, delivery string) []byte {
 	var sum [8]byte
 	binary.BigEndian.PutUint64(sum[:], xxhash.Sum64String(delivery))
-	return string(sum[:5])
+	return append(out, sum[:5]...)
 }
 
 // matches reports whether r counts a: for which nothing may stand against it.
@@ -183,6 +183,9 @@ func (rs *rules) terms(out []byte, a *Ask) []byte {
 	out = strconv.AppendInt(append(out, ':'), ms(a.from())-now, 10)
 	if a.Collect {
 		out = append(out, 'c')
+	}
+	if !a.ExpiresAt.IsZero() && ms(a.ExpiresAt) <= now {
+		out = append(out, 'x')
 	}
 	return out
 }
