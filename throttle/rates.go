@@ -64,12 +64,21 @@ func ChannelRate(c notice.Channel) string { return "channel:" + string(c) }
 // Of more than 4,096 keys those that are not in use are forgotten, which loses
 // nothing; a pace in use that must make room goes on working.
 func (r *Rates) Pace(key string, rate config.Rate) *Pace {
-	p := r.pace(key, rate)
+	p := r.pace(key, rate, false)
 	p.Replace(rate)
 	return p
 }
 
-func (r *Rates) pace(key string, rate config.Rate) *Pace {
+// Strict is Pace, of a rate that whoever is sent to holds us to: what was lost
+// of it is made up for only as far as no second has more than the rate, but for
+// what is used late.
+func (r *Rates) Strict(key string, rate config.Rate) *Pace {
+	p := r.pace(key, rate, true)
+	p.Replace(rate)
+	return p
+}
+
+func (r *Rates) pace(key string, rate config.Rate, strict bool) *Pace {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.paces[key]; s != nil {
@@ -80,7 +89,7 @@ func (r *Rates) pace(key string, rate config.Rate) *Pace {
 		r.makeRoom()
 	}
 	p := newPace(rate)
-	p.source = &share{rates: r, key: r.keys.rate(key), name: r.name(), pace: p, kick: make(chan struct{}, 1), reloaded: make(chan struct{}, 1)}
+	p.source = &share{rates: r, key: r.keys.rate(key), name: r.name(), strict: strict, pace: p, kick: make(chan struct{}, 1), reloaded: make(chan struct{}, 1)}
 	r.paces[key] = &shared{pace: p, used: time.Now()}
 	return p
 }

@@ -55,9 +55,10 @@ func (f frame) keep() time.Duration { return min(max(burstTime, f.span/20), time
 // wanted, a frame ahead, and gives its pace what it gets.
 type share struct {
 	rates *Rates
-	key   string // in Redis
-	name  string // the consumer's
-	pace  *Pace
+	key    string // in Redis
+	name   string // the consumer's
+	strict bool   // no second is to have more than the rate, for what is owed
+	pace   *Pace
 
 	kick     chan struct{} // somebody waits and there is no permit
 	reloaded chan struct{} // the rate is another
