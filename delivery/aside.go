@@ -263,7 +263,7 @@ func (a *aside) recheck(t *task) {
 	}
 	if wait, barred := a.places.Barred(t.at); barred {
 		code, words := a.places.Why(t.at)
-		t.barred = putOff{wait, code, words, "host"}
+		t.barred = putOff{wait, code, words, "host", 0}
 	}
 }
 
@@ -400,7 +400,7 @@ func (s *sender) divide() {
 	}
 	if s.Rates != nil {
 		rules.Channel, rules.Consumer = s.channel, s.p.Consumer
-		rules.Permits = func(key string) *throttle.Pace { return s.Rates.Pace(key, config.Rate{}) }
+		rules.Permits = func(key string) *throttle.Pace { return s.Rates.Strict(key, config.Rate{}) }
 	}
 	s.lanes.divide(throttle.NewDestinations(rules))
 }
@@ -469,7 +469,7 @@ func (s *sender) putOff(t *task, o putOff) *queue.Settlement {
 	settled := s.beforeSend(t.lease, d, now)
 	if settled == nil {
 		next := decide(attemptOf{delivery: d, result: o.result(), retry: s.Retry, now: now, jitter: o.gathered(now, o.jitter(s.p.Jitter))})
-		settled = &queue.Settlement{Kind: next.kind, Lease: t.lease, Delivery: d, Entry: next.entry, Due: next.due, Reason: next.reason}
+		settled = &queue.Settlement{Kind: next.kind, Lease: t.lease, Delivery: d, Entry: next.entry, Due: next.due, Label: o.label, Reason: next.reason}
 	}
 	return t.planned(settled)
 }
