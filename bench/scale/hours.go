@@ -59,7 +59,7 @@ func (r *result) dayTable(b *strings.Builder) {
 	}
 	p := r.played
 	fmt.Fprintf(b, "%s users, each for %s of all; figures of notifications in millions, of all users.\n\n", number(float64(p.users)), number(p.scale))
-	b.WriteString("| UTC | offered | sent | put off: quiet hours | a cap | another attempt | digested | capped | parked, at most | GB of Redis | operations a second | Redis masters | consumers |\n" +
+	b.WriteString("| UTC | offered | sent | put off: quiet hours | a cap | another attempt | digested | capped | parked, at most | GB of Redis | operations a second | masters for them | consumers |\n" +
 		"|---|" + strings.Repeat("---:|", 12) + "\n")
 	for i, h := range p.hours(r.used(), r.plant) {
 		fmt.Fprintf(b, "| %02d | %s | %s | %s | %d | %d |\n", i, h.row(), millions(h.Parked), number(h.Memory/1e9)+" | "+number(h.Busiest.Commands), h.Busiest.Masters, h.Busiest.Consumers)

@@ -57,11 +57,11 @@ func (p *partPlayed) thirds() (out []stretch, whole stretch) {
 	return out, between(p.moments[0], p.moments[n])
 }
 
-// steady reports whether what waits did not grow by more than what comes in a
-// second, from the first third to the last.
+// steady reports whether what came was sent, but for what a second brings.
 func (p *partPlayed) steady() bool {
-	t, whole := p.thirds()
-	return t[2].Waiting-t[0].Waiting <= whole.Offered
+	thirds, whole := p.thirds()
+	last := thirds[2]
+	return last.Sent >= 0.95*last.Offered && last.Waiting <= whole.Offered
 }
 
 // part plays a rate for a while through as many partitions, one consumer process
@@ -241,15 +241,23 @@ func (r *result) partTables(b *strings.Builder) {
 	}
 }
 
-// extrapolated is the arithmetic from a part to the whole.
+// extrapolated is the arithmetic from a part to the whole. A consumer listens
+// once, whatever it sends, so that is taken out of what one notification took,
+// and counted for each consumer.
 func (r *result) extrapolated(p *partPlayed, broadcast float64) string {
 	_, s := p.thirds()
-	redis, own := broadcast*s.Redis/1e6, broadcast*s.Consumer/1e6
-	steady := "steady"
+	idle := r.costs[max(0, slices.Index(r.at, p.Partitions))].Idle
+	listening := idle.Redis * float64(p.Partitions)
+	redis, own := s.Redis-listening/s.Sent, s.Consumer-idle.Own/s.Sent
+	consumers := math.Ceil(broadcast * own / (1e6*r.plant.Cores*r.plant.Busy - idle.Own))
+	cores := (broadcast*redis + consumers*listening) / 1e6
+	state := "steady"
 	if !p.steady() {
-		steady = "not steady: what waits grew"
+		state = "what waited grew"
 	}
-	return fmt.Sprintf("* %s (%s): %s/s × %s µs = %s cores of Redis, ÷ %g = **%d masters**; × %s µs = %s cores of consumers, ÷ %g ÷ %g cores = **%d consumers**.\n",
-		partitions(p.Partitions), steady, number(broadcast), number(s.Redis), number(redis), r.plant.Busy, int(math.Ceil(redis/r.plant.Busy)),
-		number(s.Consumer), number(own), r.plant.Busy, r.plant.Cores, int(math.Ceil(own/r.plant.Busy/r.plant.Cores)))
+	return fmt.Sprintf("* %s at %s/s (%s): of %s µs of the consumer %s are listening, and of %s µs of Redis %s. "+
+		"%s/s × %s µs ÷ (%g s × %g − %s ms of listening) = **%s consumers**; %s/s × %s µs + %s × %s ms = %s cores of Redis, ÷ %g = **%s masters**.\n",
+		partitions(p.Partitions), number(s.Sent), state, number(s.Consumer), number(s.Consumer-own), number(s.Redis), number(s.Redis-redis),
+		number(broadcast), number(own), r.plant.Cores, r.plant.Busy, number(idle.Own/1e3), number(consumers),
+		number(broadcast), number(redis), number(consumers), number(listening/1e3), number(cores), r.plant.Busy, number(math.Ceil(cores/r.plant.Busy)))
 }

@@ -35,18 +35,26 @@ func TestWhatAPartTookIsDividedAmongWhatWasSent(t *testing.T) {
 	if !p.steady() {
 		t.Error("nothing waits, and it is said not to be steady")
 	}
-	p.moments = moments(100, 70, 9)
-	if p.steady() {
-		t.Error("270 wait more after nine seconds, and it is said to be steady")
+	late := moments(100, 100, 9)
+	for i := range late {
+		late[i].admitted += 150
+	}
+	for name, m := range map[string][]moment{"what waits grows": moments(100, 70, 9), "more than a second waits all the time": late} {
+		if (&partPlayed{moments: m}).steady() {
+			t.Errorf("%s, and it is said to be steady", name)
+		}
 	}
 }
 
-func TestAPartIsExtrapolatedToTheWholeBroadcast(t *testing.T) {
-	r := &result{day: aDay(), plant: aPlant(), at: []int{1, 64}, costs: []*costs{{Own: work{Deliver: 5}}, {}}, parts: []*partPlayed{{Partitions: 1, moments: moments(2000, 2000, 9)}}}
+func TestAPartIsExtrapolatedToTheWholeBroadcastAndListeningCountsOnceAConsumer(t *testing.T) {
+	c := &costs{Own: work{Deliver: 5}, Idle: idleCost{Redis: 2000, Own: 8000}}
+	r := &result{day: aDay(), plant: aPlant(), at: []int{1, 64}, costs: []*costs{c, {}}, parts: []*partPlayed{{Partitions: 1, moments: moments(2000, 2000, 9)}}}
 	near(t, "a send", r.send(), 15)
-	// 200,000/s × 10 µs are 2 cores of Redis, and 4 of consumers, of which 60 % are used.
+	// At 2000/s listening is 1 of Redis' 10 µs and 4 of the consumer's 20. The
+	// rest is 3.2 s of consumers in a second, who have 1.2 s less 8 ms each; and
+	// 1.8 cores of Redis, with 3 × 2 ms, of which 60 % are used.
 	got := r.extrapolated(r.parts[0], 200_000)
-	for _, says := range []string{"one partition (steady)", "= 2 cores of Redis", "**4 masters**", "= 4 cores of consumers", "**4 consumers**"} {
+	for _, says := range []string{"one partition at 2,000/s (steady)", "of 20 µs of the consumer 4 are", "of 10 µs of Redis 1.", "**3 consumers**", "= 1.81 cores of Redis", "**4 masters**"} {
 		if !strings.Contains(got, says) {
 			t.Errorf("nothing is said of %q: %s", says, got)
 		}

@@ -166,7 +166,7 @@ func (p *player) begin(ctx context.Context) error {
 	if p.counts, err = p.counted(); err != nil {
 		return err
 	}
-	p.clock.advance(playedDay().AddDate(0, 0, -1).Sub(p.clock.Now()))
+	p.clock.advance(playedDay().AddDate(0, 0, -1).Add(-time.Minute).Sub(p.clock.Now()))
 	if err := p.store(ctx, len(p.crowd.people), p.crowd.profile); err != nil {
 		return fmt.Errorf("profiles: %w", err)
 	}
@@ -226,8 +226,8 @@ func (p *player) slot(ctx context.Context, from int, told bool) (s slot, err err
 	if err != nil {
 		return s, err
 	}
-	// Some of what is due next may be on its way already: what was counted before
-	// is what the last slot ended with.
+	// What needs another attempt may be on its way already, so what was counted
+	// before is what the last slot ended with.
 	s.counts, p.counts = after.since(p.counts), after
 	if err := p.older(ctx, slotMinutes*time.Minute); err != nil {
 		return s, err
@@ -245,9 +245,11 @@ func (p *player) older(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// pass admits what a minute brings, puts back what is due in it, waits until all
-// of it has ended or waits for a later time, and sets the clock on.
+// pass sets the clock on by a minute, admits what the minute brings, puts back
+// what is due in it, and waits until all of it has ended or waits for a later
+// time.
 func (p *player) pass(ctx context.Context, messages []message) error {
+	p.clock.advance(time.Minute)
 	notes := make([]queue.Admission, len(messages))
 	for i, m := range messages {
 		notes[i] = p.note(m.kind, m.lane, m.to, i)
@@ -262,11 +264,7 @@ func (p *player) pass(ctx context.Context, messages []message) error {
 			return fmt.Errorf("putting back what is due: %w", err)
 		}
 	}
-	if err := p.settled(ctx); err != nil {
-		return err
-	}
-	p.clock.advance(time.Minute)
-	return nil
+	return p.settled(ctx)
 }
 
 // settled waits until nothing is on its way.

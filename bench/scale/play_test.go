@@ -194,7 +194,7 @@ func TestAPageGetsEverySectionBetweenItsMarks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(got, "old") || !strings.Contains(got, "| x, y | 1 | 2 | -50 % |\n<!-- end checks -->\nbetween\n") || !strings.Contains(got, "kept, since") {
+	if strings.Contains(got, "old") || !strings.Contains(got, "| x, y | 1 | 2 | −50 % |\n<!-- end checks -->\nbetween\n") || !strings.Contains(got, "kept, since") {
 		t.Errorf("the page is %s", got)
 	}
 	if again, err := r.fillIn(got); err != nil || again != got {

@@ -43,6 +43,17 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
+// percent is a difference, with its sign.
+func percent(v float64) string {
+	switch n := math.Round(100 * v); {
+	case n > 0:
+		return "+" + number(n) + " %"
+	case n < 0:
+		return "−" + number(-n) + " %"
+	}
+	return "0 %"
+}
+
 // partitions is how many.
 func partitions(n int) string {
 	if n == 1 {
@@ -267,7 +278,7 @@ func (r *result) checkTable(b *strings.Builder) {
 	}
 	b.WriteString("| | paper | measured | off |\n|---|---:|---:|---:|\n")
 	for _, c := range r.checks {
-		fmt.Fprintf(b, "| %s, %s | %s | %s | %+.0f %% |\n", c.What, c.Unit, number(c.Predicted), number(c.Measured), 100*c.off())
+		fmt.Fprintf(b, "| %s, %s | %s | %s | %s |\n", c.What, c.Unit, number(c.Predicted), number(c.Measured), percent(c.off()))
 	}
 }
 
