@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.parallel"); f != nil {
 		_ = f.Value.Set("12")
 	}
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
+		_ = f.Value.Set("25") // of a model on a real server; a long run names a number
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -243,7 +246,7 @@ func (w *world) openQueue(client redis.UniversalClient) *queue.Queue {
 	w.t.Helper()
 	cfg := config.Queue{Namespace: "t", Partitions: w.setup.store.partitions, Durability: w.setup.durability, Visibility: config.Duration(w.setup.visibility),
 		Retention: config.Duration(time.Hour), MaxBacklog: 100_000}
-	q, err := queue.Open(w.t.Context(), client, client, cfg, queue.WithClock(w.clock.Now))
+	q, err := queue.Open(w.t.Context(), client, client, cfg, queue.WithClock(w.clock.Now), queue.WithUnsent(w.giveBack))
 	if err != nil {
 		w.t.Fatal(err)
 	}
