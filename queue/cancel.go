@@ -110,7 +110,9 @@ func (c *Cancellation) decide(id string, ended notice.Status) {
 // cancel ends what nobody holds of a notification, with all that is collected
 // for it, which is for the same person. TooLate is what somebody does.
 func (q *Queue) cancel(ctx context.Context, r Record, why string) (Cancellation, error) {
+	who := r.was
 	for range cancelRaces {
+		r.was = who
 		out, current, err := q.cancelAsRead(ctx, r, why, true)
 		if current || err != nil {
 			return out, err
@@ -144,6 +146,7 @@ func (q *Queue) cancelAsRead(ctx context.Context, r Record, why string, whole bo
 		return out, false, nil
 	}
 	out.take(parts, answers)
+	q.tellParked(ctx, r, parts, answers)
 	return out, true, nil
 }
 
@@ -152,7 +155,10 @@ func changesTooFast(id string) error {
 }
 
 // The answers of cancel.lua.
-const heldBySomebody = 0
+const (
+	heldBySomebody = 0
+	wasParked      = 1
+)
 
 func (c *Cancellation) take(parts []part, answers []int64) {
 	for i, part := range parts {

@@ -245,6 +245,7 @@ func (q *Queue) handOn(ctx context.Context, p int, s *Settlement, now time.Time)
 		c := &call{script: q.scripts.handon,
 			keys: []string{q.keys.digest(p, from), q.keys.digest(p, d.ID), q.keys.record(p, notification), s.Lease.from.key},
 			args: []any{i + 1, q.keys.tag(p), s.Lease.entry, line, headOfDelivery(d, ordinal), openLife.Milliseconds()}}
+		s.heir = d.ID
 		return q.run(ctx, c)
 	}
 	return nil

@@ -242,13 +242,16 @@ func (q *Queue) erasePage(ctx context.Context, p int, keys []string, people []pe
 // erasedRecord reads one row of the script's answer.
 func erasedRecord(p int, keys []string, row any) (Record, error) {
 	cells, _ := row.([]any)
-	if len(cells) != 2 {
+	if len(cells) != 3 {
 		return Record{}, fmt.Errorf("%w: a script answered %d cells", ErrUnavailable, len(cells))
 	}
 	i, _ := cells[0].(int64)
 	text, _ := cells[1].(string)
+	who, _ := cells[2].(string)
 	key := keys[i-1]
-	return parseRecord(strconv.Itoa(p)+"-"+key[strings.LastIndexByte(key, ':')+1:], text)
+	r, err := parseRecord(strconv.Itoa(p)+"-"+key[strings.LastIndexByte(key, ':')+1:], text)
+	_, r.was = person(who).split()
+	return r, err
 }
 
 // cancelErased cancels what nobody holds of an erased person's notification, and

@@ -2,7 +2,7 @@
 -- ids of their providers, which may tell of them too. What was decided, when, and by which code stays.
 -- KEYS     records, theirs or not
 -- ARGV     who: "<tenant>\t<user>" of each, as a record's head spells it
--- Returns  for each record that was theirs: its index among KEYS, and what it says now.
+-- Returns  for each record that was theirs: its index among KEYS, what it says now, and who it was of.
 local who, out = {}, {}
 for _, person in ipairs(ARGV) do who[person] = true end
 
@@ -19,7 +19,7 @@ for i, key in ipairs(KEYS) do
     text = string.gsub(text, '\n(P\t[^\t\n]*\t[^\t\n]*\t[^\t\n]*\t)[^\n]*', '\n%1erased')
     text = string.gsub(text, '\n(%l\t[^\t\n]*\t[^\t\n]*\t[^\t\n]*\t[^\t\n]*)\t([^\n]*)', wordless)
     redis.call('SET', key, text, 'KEEPTTL')
-    out[#out + 1] = {i, text}
+    out[#out + 1] = {i, text, person}
   end
 end
 return out

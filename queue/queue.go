@@ -53,7 +53,8 @@ type Queue struct {
 	bounds    atomic.Pointer[bounds] // that Pressure goes by
 	random    func() float64         // in [0,1)
 	canceled  *canceled
-	state     atomic.Pointer[error] // why the queue cannot be used; nil: it can
+	unsent    func(context.Context, []Unsent) // nil: nobody wants to know
+	state     atomic.Pointer[error]           // why the queue cannot be used; nil: it can
 }
 
 // stream is one stream of one partition.

@@ -36,6 +36,8 @@ type Settlement struct {
 	// event, at that time, and ends its only delivery in one, which has never
 	// been on a stream. Not for Next.
 	Planned time.Time
+
+	heir string // the delivery that its digest was handed on to
 }
 
 // CanceledEvent is the Cancel of an event that was leased and is not planned.
@@ -67,6 +69,7 @@ func (q *Queue) Settle(ctx context.Context, consumer string, batch []*Settlement
 		}
 	})
 	q.dropDigests(ctx, batch, settled)
+	q.tellUnsent(ctx, batch, settled)
 	return settled, err
 }
 

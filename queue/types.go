@@ -60,8 +60,9 @@ type Record struct {
 	Timeline   []Entry   // of the notification itself: accepted, planned
 	Deliveries []DeliveryRecord
 
-	next   bool // the next link of its chain is to be planned
-	length int  // of the string that it was read from
+	next   bool   // the next link of its chain is to be planned
+	length int    // of the string that it was read from
+	was    string // its user, where User was erased by who reads it
 }
 
 // DeliveryRecord is one delivery's part of a Record.

@@ -73,6 +73,8 @@ type Ask struct {
 	// Collect says that it need not go by itself: where a rule with over: digest
 	// would put it off the answer is Collect. Otherwise such a rule defers.
 	Collect bool
+	// Heir is for Release: the delivery that takes the place over; empty: none.
+	Heir string
 }
 
 // Answer is what becomes of an Ask.
@@ -306,7 +308,8 @@ func (rs *rules) answer(reply []int64) Answer {
 }
 
 // Release gives back the places of deliveries that will not go after all
-// (canceled, expired while they waited), under whatever rules they were taken.
+// (canceled, expired while they waited), or hands them to their heirs, under
+// whatever rules they were taken.
 // Those that wait already keep their moments; the room goes to the next that
 // asks. A place that there is not, or that was given back before, is no error.
 func (c *Caps) Release(ctx context.Context, asks []Ask) error {
@@ -325,7 +328,7 @@ func (c *Caps) Release(ctx context.Context, asks []Ask) error {
 			batches = append(batches, b)
 		}
 		b.call.keys = append(b.call.keys, c.keys.caps(p, a.Tenant, a.User))
-		b.call.args = append(b.call.args, appendPlaceID(nil, a.DeliveryID), ms(a.At))
+		b.call.args = append(b.call.args, appendPlaceID(nil, a.DeliveryID), ms(a.At), heirID(a))
 	}
 	if _, err := runAll(ctx, c.rdb, c.release, callsOf(batches)); err != nil {
 		return fmt.Errorf("give back the caps of %d deliveries: %w", len(asks), err)

@@ -90,6 +90,14 @@ func appendPlaceID(out []byte, delivery string) []byte {
 	return append(out, sum[:5]...)
 }
 
+// heirID is what an ask's place is known by from now on; empty: nothing is.
+func heirID(a *Ask) []byte {
+	if a.Heir == "" {
+		return []byte{}
+	}
+	return appendPlaceID(nil, a.Heir)
+}
+
 // matches reports whether r counts a: for which nothing may stand against it.
 func (r *rule) matches(a *Ask) bool { return r.against(a) == against{} }
 

@@ -146,7 +146,7 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	g.clock = queue.NewClock(g.rdb)
 	_ = g.clock.Sync(ctx) // a Redis that is away is waited for later
 	g.background(ctx, g.clock.Follow)
-	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue, queue.WithClock(g.clock.Now), queue.WithTenants(g.cfg.Tenants))
+	q, err := queue.Open(ctx, g.rdb, g.readers, g.cfg.Queue, queue.WithClock(g.clock.Now), queue.WithTenants(g.cfg.Tenants), queue.WithUnsent(g.giveBack))
 	if err != nil {
 		return queueError(err)
 	}
