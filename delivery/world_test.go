@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.parallel"); f != nil {
 		_ = f.Value.Set("12")
 	}
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
+		_ = f.Value.Set("25") // of a model on a real server; a long run names a number
+	}
 	goleak.VerifyTestMain(m)
 }
 
