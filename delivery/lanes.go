@@ -459,7 +459,8 @@ func (l *lanes) awaitPutOff() (tasks []*task, waits []putOff) {
 type putOff struct {
 	wait        time.Duration
 	code, words string
-	scope       string // what held it back, for metrics
+	scope       string      // what held it back, for metrics
+	label       queue.Label // what it may be called back by; 0: nothing
 }
 
 // done says that a task that was taken is worked.

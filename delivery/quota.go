@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
 	"github.com/carillonhq/carillon/throttle"
 )
 
@@ -175,14 +176,14 @@ func (a *aside) waitOf(t *task) putOff {
 	quota := t.needs.Slowest()
 	if quota == nil || !t.rated && t.at != nil {
 		code, words := a.places.Why(t.at)
-		return putOff{a.places.PutOff(t.at), code, words, "host"}
+		return putOff{a.places.PutOff(t.at), code, words, "host", 0}
 	}
 	waiting := 0
 	if line := a.lines[t.way]; line != nil {
 		waiting = line.n
 	}
 	class := t.lane*(throttle.Classes/len(notice.Lanes())) + t.turn
-	return putOff{quota.PutOff(class, waiting), "rate", quota.Words() + ": more are waiting than it lets through", quota.Scope()}
+	return putOff{quota.PutOff(class, waiting), "rate", quota.Words() + ": more are waiting than it lets through", quota.Scope(), queue.LabelOf(quota.Key())}
 }
 
 // jitter is how the moment is spread to which something is put off. What a

@@ -1,10 +1,12 @@
 package delivery
 
 import (
+	"context"
 	"sync"
 
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue"
 )
 
 // settings are those Options that may change while a Pipeline runs.
@@ -35,6 +37,20 @@ func (s *sender) resize(slots, critical int) {
 	s.lanes.resize(roomFor(slots), slots, critical)
 	s.Slots.Resize(slots)
 	s.crew.need(slots)
+}
+
+// Recall has what was put off for rates that are higher now come back sooner, so
+// many of each a second; rates are named by Quota.Key. What one consumer calls
+// back comes back for all.
+func (p *Pipeline) Recall(ctx context.Context, perSecond map[string]float64) error {
+	labels := make(map[queue.Label]float64, len(perSecond))
+	for key, n := range perSecond {
+		label := queue.LabelOf(key)
+		if other, known := labels[label]; !known || n < other {
+			labels[label] = n
+		}
+	}
+	return p.Queue.Recall(ctx, labels)
 }
 
 // crew are a channel's workers, one a slot. They may become more; when there

@@ -98,6 +98,36 @@ func TestHowManyAreInFlightFollowsTheFile(t *testing.T) {
 	}
 }
 
+// TestWhatARateHasPutOffComesSoonerWhenItIsRaised has a host's rate put off most
+// of what would take it two minutes, and raises it.
+func TestWhatARateHasPutOffComesSoonerWhenItIsRaised(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t, nil)
+	rated := func(rate string) sections {
+		return sections{"channels": "{webhook: {allow_networks: [127.0.0.0/8], rates: {hosts: {127.0.0.1: " + rate + "}}}}"}
+	}
+	path := g.config(rated("1/s"))
+	consumer := start(t, "consume", "--config", path, "--name", "a")
+	api := newClient(t, g.ingest().api)
+	const n = 120
+	ids := api.postBatch(g.pings(1, n))
+	putOff := `carillon_throttled_total{action="defer",scope="host"}`
+	eventually(t, patience, "most is put off", func() bool { return scrape(t, consumer)[putOff] > n/2 }, consumer.state)
+	raised := time.Now()
+	g.reloaded(path, rated("100/s"))
+	awaitReloads(t, consumer, "applied", 1)
+	eventually(t, patience, "everything has come", func() bool { return g.receiver.distinct() == n }, consumer.state)
+	if took := time.Since(raised); took > 30*time.Second {
+		t.Errorf("all had come %v after the rate was raised to what takes two seconds", took)
+	}
+	for _, id := range ids {
+		api.awaitStatus(id, "delivered")
+	}
+	if log := consumer.log.String(); strings.Contains(log, "keeps its moments") {
+		t.Errorf("it could not be called back:\n%s", log)
+	}
+}
+
 // TestABrokenConfigurationIsRefusedAndTheOldOneStays breaks the file, mends it,
 // and changes what takes a restart; SIGHUP reads it without a change.
 func TestABrokenConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 //	{ns:p}:{channel}:{lane}     stream   deliveries
 //	…:{lane}:{turn}             stream   the same, of tenants of another turn than 0
 //	{ns:p}:later                zset     parked ids by the millisecond they are due, that was chosen beforehand: send_at, quiet hours, a cap
-//	{ns:p}:waiting              zset     the same of those that wait for their provider: the next attempt, the end of a pause
+//	{ns:p}:waiting              zset     the same of those that wait for their provider: the next attempt, the end of a pause; a fraction is a Label
 //	{ns:p}:waits                hash     turn → how many of the latter it has
 //	{ns:p}:parked               hash     parked id → stream it goes back to, and its payload
 //	{ns:p}:n:{id}               string   a notification's record, see record.go

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -19,7 +20,7 @@ func (q *Queue) Promote(ctx context.Context) (promoted int, next time.Time, err 
 	calls := make([]*call, q.cfg.Partitions)
 	for p := range calls {
 		calls[p] = &call{script: q.scripts.promote, keys: []string{q.keys.later(p), q.keys.parked(p), q.keys.waiting(p), q.keys.waits(p)},
-			args: []any{now.UnixMilli(), promoteBatch, q.keys.tag(p)}}
+			args: []any{"(" + strconv.FormatInt(now.UnixMilli()+1, 10), promoteBatch, q.keys.tag(p)}}
 	}
 	_ = q.runAll(ctx, calls) // each call has its own error
 	for _, c := range calls {

@@ -3,7 +3,8 @@
 -- KEYS[2]  parked payloads (hash)
 -- KEYS[3]  parked ids by due time, that wait for their provider (zset)
 -- KEYS[4]  how many of the latter each turn has (hash)
--- ARGV[1]  now, unix ms
+-- ARGV[1]  what is due before this is due: (the next unix ms, since a due time may have a fraction that says
+--          what it may be called back by
 -- ARGV[2]  the most to promote of either kind
 -- ARGV[3]  the partition's tag, which every stream's key begins with
 -- Returns  {how many were promoted, when the next is due in unix ms (-1: none), then a stream's name without its

@@ -29,6 +29,9 @@ var settleLua string
 //go:embed promote.lua
 var promoteLua string
 
+//go:embed recall.lua
+var recallLua string
+
 //go:embed renew.lua
 var renewLua string
 
@@ -73,7 +76,7 @@ var spendLua string
 
 // scripts are this room's transitions, each with its digest.
 type scripts struct {
-	claim, admit, plan, settle, promote, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback, spend, carriers, collected, handon *redis.Script
+	claim, admit, plan, settle, promote, recall, renew, retire, redrive, purge, erase, bury, cancel, turn, feedback, spend, carriers, collected, handon *redis.Script
 }
 
 // newScripts makes the scripts of a queue that keeps so many final states in
@@ -84,7 +87,7 @@ func newScripts(finals int) scripts {
 	}
 	return scripts{
 		claim: redis.NewScript(claimLua), admit: redis.NewScript(admitLua), plan: closes(planLua),
-		settle: closes(settleLua), promote: redis.NewScript(promoteLua), renew: redis.NewScript(renewLua),
+		settle: closes(settleLua), promote: redis.NewScript(promoteLua), recall: redis.NewScript(recallLua), renew: redis.NewScript(renewLua),
 		retire: redis.NewScript(retireLua), redrive: redis.NewScript(redriveLua), purge: redis.NewScript(purgeLua), erase: redis.NewScript(eraseLua), bury: redis.NewScript(buryLua),
 		cancel: closes(cancelLua), turn: redis.NewScript(turnLua), feedback: redis.NewScript(feedbackLua),
 		spend: redis.NewScript(spendLua), carriers: redis.NewScript(carriersLua), collected: redis.NewScript(collectedLua), handon: redis.NewScript(handonLua),

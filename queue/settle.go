@@ -31,6 +31,7 @@ type Settlement struct {
 	Delivery *notice.Delivery // as it goes on; nil for Requeue and Unreadable. Cancel of an event: see CanceledEvent
 	Entry    Entry            // the decision, for the timeline
 	Due      time.Time        // Later
+	Label    Label            // Later: what it may be called back by; 0: nothing
 	Reason   string           // Bury: a short word to filter by
 	// Planned is set when Lease is of the delivery's event: then this plans the
 	// event, at that time, and ends its only delivery in one, which has never
@@ -155,7 +156,7 @@ func (q *Queue) addUnreadable(c *batchCall, p int, s *Settlement, now time.Time)
 func (q *Queue) addLater(c *batchCall, p int, s *Settlement, now time.Time) error {
 	payload := encode(s.Delivery)
 	wait := max(0, s.Due.Sub(now))
-	c.add(s.Delivery.ID, payload, s.Due.UnixMilli(), wait.Milliseconds(), streamSuffix(string(s.Delivery.Address.Channel), s.Lease.from.lane, s.Lease.from.turn),
+	c.add(s.Delivery.ID, payload, s.Label.score(s.Due), wait.Milliseconds(), streamSuffix(string(s.Delivery.Address.Channel), s.Lease.from.lane, s.Lease.from.turn),
 		c.key(q.keys.waiting(p)), c.key(q.keys.parked(p)), c.key(q.keys.waits(p)))
 	return nil
 }

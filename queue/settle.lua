@@ -8,7 +8,7 @@
 --   done     record's life in ms, 1 when it is the notification's only delivery
 --   next     the event that follows, its stream's index, the record line that says so, record's life in ms, 1 when it
 --            is the only open delivery, ordinals of the first and the last delivery of its link
---   later    id, payload, due in unix ms, ms until due, stream's name without its tag, index of the ids that wait
+--   later    id, payload, due in unix ms (with its label as a fraction), ms until due, stream's name without its tag, index of the ids that wait
 --            for their provider by due time (zset), index of the parked payloads (hash), index of how many each turn
 --            has that wait so (hash)
 --   dead     id, dead letter, time in unix ms, index of the dead letters by time (zset),

@@ -77,19 +77,38 @@ func NewQuotas(rates *Rates, channel notice.Channel, r config.KeyedRates) *Quota
 }
 
 // Replace changes the rates, also for what waits. What has been put off already
-// keeps the moment that the rate before gave it.
-func (q *Quotas) Replace(r config.KeyedRates) {
+// keeps the moment that the rate before gave it; raised is how many a second may
+// come back sooner, of the names whose rate is higher now, by Quota.Key.
+func (q *Quotas) Replace(r config.KeyedRates) (raised map[string]float64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	raised = map[string]float64{}
 	q.tables = [scopes]config.RateTable{append(r.Domains, r.Hosts...), r.Tenants, r.Apps}
 	q.any.Store(len(q.tables[ScopeHost])+len(r.Tenants)+len(r.Apps) > 0)
 	for scope := range q.named {
 		for name, quota := range q.named[scope] {
 			_, rule := q.ruleOf(Scope(scope), name)
 			quota.rule.Store(&rule)
-			quota.pace.Replace(rule.Rate)
+			before, now := backlogPace(quota.pace.Rate()), backlogPace(rule.Rate)
+			if quota.pace.Replace(rule.Rate); now > before {
+				raised[quota.key] = now
+				quota.putOff.hasten(q.now(), before/now)
+			}
 		}
 	}
+	return raised
+}
+
+// recallMost is how many a second come back at most of what a rate has put off
+// that is raised, or is no more.
+const recallMost = 1000
+
+// backlogPace is how many a second of a rate's backlog come back.
+func backlogPace(r config.Rate) float64 {
+	if r.IsZero() {
+		return recallMost
+	}
+	return min(resupply*r.PerSecond(), recallMost)
 }
 
 // Any reports whether there is any rate; where there is none, nothing else
@@ -254,6 +273,9 @@ func (at *Quota) perSecond() float64 {
 // Scope names what is counted, as metrics do: domain, host, tenant, account.
 func (at *Quota) Scope() string { return at.of.labels[at.scope] }
 
+// Key names the rate among all rates of all channels.
+func (at *Quota) Key() string { return at.key }
+
 // Words name the rule for the timeline: "rate email domain gmail.com 20/s".
 func (at *Quota) Words() string {
 	rule := at.rule.Load()
@@ -299,4 +321,15 @@ func (s *schedule) next(now time.Time, class, room int, perSecond float64) time.
 	due := max(s[class], at+max(min(first, putOffLeast), quotaLeast).Microseconds())
 	s[class] = due + int64(float64(busy)*1e6/(resupply*perSecond))
 	return time.Duration(due-at) * time.Microsecond
+}
+
+// hasten has what was put off come back sooner: what is left of each time is
+// made so much of itself.
+func (s *schedule) hasten(now time.Time, part float64) {
+	at := now.UnixMicro()
+	for i, back := range s {
+		if back > at {
+			s[i] = at + int64(float64(back-at)*part)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -166,8 +167,24 @@ func (c *consumer) renew(cfg *config.Config) error {
 		if limits, on := cfg.Channels.LimitsOf(string(ch.Adapter.Channel())); on {
 			c.pipeline.Resize(ch.Adapter.Channel(), limits.Concurrency, limits.ForCritical())
 			ch.Pace.Replace(limits.Rate)
-			ch.Quotas.Replace(cfg.Channels.RatesOf(string(ch.Adapter.Channel())))
+			c.recall(ch.Quotas.Replace(cfg.Channels.RatesOf(string(ch.Adapter.Channel()))))
 		}
 	}
 	return nil
+}
+
+// recallTime bounds the wait for Redis, while which no other change is taken in.
+const recallTime = 30 * time.Second
+
+// recall has what was put off for rates that were raised come back sooner. What
+// cannot be called back now comes when it would have.
+func (c *consumer) recall(raised map[string]float64) {
+	if len(raised) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), recallTime)
+	defer cancel()
+	if err := c.pipeline.Recall(ctx, raised); err != nil {
+		c.pipeline.Log.Warn("a rate was raised, and what it has put off keeps its moments", "error", err)
+	}
 }
