@@ -279,6 +279,24 @@ func TestAReleasedPlaceGoesToTheNextThatAsks(t *testing.T) {
 	})
 }
 
+func TestAPlaceThatIsHandedOnIsItsHeirs(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer), atMost(2, 2*time.Hour, config.OverDefer))
+		waiting := push("waiting", at(0))
+		decide(t, caps, push("first", at(0)), waiting)
+		waiting.Heir = "heir"
+		for range 2 { // the second time there is nothing to hand on
+			if err := caps.Release(t.Context(), []throttle.Ask{waiting}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check(t, decide(t, caps, push("heir", at(time.Minute)), push("next", at(time.Minute))), []throttle.Answer{
+			{Action: throttle.Wait, Until: at(time.Hour), Rule: "*/*:1/h"},
+			{Action: throttle.Wait, Until: at(2 * time.Hour), Rule: "*/*:1/h"},
+		})
+	})
+}
+
 func TestAClockThatStepsBackLeavesNobodyStuck(t *testing.T) {
 	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
 		caps := newCaps(t, rdb, atMost(1, time.Hour, config.OverDefer))
@@ -463,33 +481,36 @@ func TestACapIsForgottenWithItsWindow(t *testing.T) {
 // What a user costs, all told: the key, the value and both their entries in
 // Redis's tables, as the server's own count of its memory has it.
 func TestACappedUserCostsAtMost200BytesARule(t *testing.T) {
+	drop := func(limit int, window time.Duration) config.Cap {
+		c := atMost(limit, window, config.OverDrop)
+		c.Category = fmt.Sprint(limit) // each rule is filled by itself
+		return c
+	}
+	const over = "; a rule of its own with more than five places takes more than 200 bytes"
 	cases := []struct {
 		name  string
 		rules []config.Cap
 		most  int // bytes a rule
 	}{
-		{"1/10m", []config.Cap{atMost(1, 10*time.Minute, config.OverDrop)}, 200},
-		{"3/24h, full", []config.Cap{atMost(3, 24*time.Hour, config.OverDrop)}, 200},
-		{"three rules, all full", []config.Cap{atMost(3, 24*time.Hour, config.OverDrop), atMost(10, time.Hour, config.OverDrop), atMost(1, time.Nanosecond*1e6, config.OverDrop)}, 200},
-		{"10/1h, full, which is more than 200 bytes hold", []config.Cap{atMost(10, time.Hour, config.OverDrop)}, 290},
+		{"1/10m", []config.Cap{drop(1, 10*time.Minute)}, 200},
+		{"3/24h", []config.Cap{drop(3, 24*time.Hour)}, 200},
+		{"5/1h", []config.Cap{drop(5, time.Hour)}, 200},
+		{"1/10m, 3/24h and 10/1h", []config.Cap{drop(1, 10*time.Minute), drop(3, 24*time.Hour), drop(10, time.Hour)}, 200},
+		{"10/1h and 20/24h", []config.Cap{drop(10, time.Hour), drop(20, 24*time.Hour)}, 260},
+		{"10/1h" + over, []config.Cap{drop(10, time.Hour)}, 260},
+		{"10/24h" + over, []config.Cap{drop(10, 24*time.Hour)}, 260},
+		{"20/24h" + over, []config.Cap{drop(20, 24*time.Hour)}, 360},
 	}
+	rdb := queuetest.Redis(t)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			rdb := queuetest.Redis(t)
-			caps := newCaps(t, rdb, c.rules...)
-			const users = 1 << 13       // fills the tables to the brim and no further
-			fill(t, caps, users, at(0)) // what the server allocates once is not the users'
-			if err := rdb.FlushAll(t.Context()).Err(); err != nil {
-				t.Fatal(err)
-			}
+			raw := fill(t, rdb, newCaps(t, rdb, c.rules...), c.rules)
+			const users = 1 << 14  // fills the tables to the brim and no further
+			copies(t, rdb, 1, raw) // what the server allocates once is not the users'
 			before := usedMemory(t, rdb)
-			most := slices.MaxFunc(c.rules, func(a, b config.Cap) int { return a.Limit.Count - b.Limit.Count })
-			for i := range most.Limit.Count {
-				fill(t, caps, users, at(time.Duration(i)*time.Minute))
-			}
-			key := rdb.RandomKey(t.Context()).Val()
+			copies(t, rdb, users, raw)
 			each := float64(usedMemory(t, rdb)-before) / users / float64(len(c.rules))
-			t.Logf("%.0f bytes a rule; MEMORY USAGE %s: %d", each, key, rdb.MemoryUsage(t.Context(), key).Val())
+			t.Logf("%d bytes of places; %.0f bytes a rule", len(raw), each)
 			if each > float64(c.most) {
 				t.Errorf("%.0f bytes a rule, want at most %d", each, c.most)
 			}
@@ -497,48 +518,55 @@ func TestACappedUserCostsAtMost200BytesARule(t *testing.T) {
 	}
 }
 
-// fill asks for one delivery to each of some users, all of which are capped.
-func fill(t *testing.T, caps *throttle.Caps, users int, now time.Time) {
+// fill has one user get all that some rules allow, and returns the string that
+// is kept of it.
+func fill(t *testing.T, rdb *redis.Client, caps *throttle.Caps, rules []config.Cap) string {
 	t.Helper()
-	for first := 0; first < users; first += 1024 {
-		asks := make([]throttle.Ask, 1024)
-		for i := range asks {
-			asks[i] = push(fmt.Sprint(now.Unix(), first+i), now)
-			asks[i].User = fmt.Sprint("u", 10000+first+i)
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	now := at(0)
+	for _, r := range rules {
+		for i := range r.Limit.Count {
+			now = now.Add(time.Second)
+			a := push(fmt.Sprint(r.Category, i), now)
+			a.Category = r.Category
+			decide(t, caps, a)
 		}
-		decide(t, caps, asks...)
+	}
+	raw, err := rdb.Get(t.Context(), rdb.Keys(t.Context(), "*").Val()[0]).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// copies puts one user's string in the place of so many users'.
+func copies(t *testing.T, rdb *redis.Client, users int, raw string) {
+	t.Helper()
+	const script = "redis.call('FLUSHALL') for i = 1, ARGV[1] do redis.call('PSETEX', '{test:3}:k:acme:u' .. 10000 + i, 3600000, ARGV[2]) end return 1"
+	if err := rdb.Eval(t.Context(), script, nil, users, raw).Err(); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// usedMemory is what a server has allocated, less what it lends its clients and
-// its scripts.
+// usedMemory is what a server has allocated, once its scripts' rubbish is gone.
 func usedMemory(t *testing.T, rdb *redis.Client) int {
 	t.Helper()
 	if err := rdb.Do(t.Context(), "EVAL", "collectgarbage() return 1", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(rdb.Info(t.Context(), "memory").Val()) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory_dataset:"); ok {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {
 			n, err := strconv.Atoi(value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return n + overhead(t, rdb)
+			return n
 		}
 	}
 	t.Fatal("the server does not say how much memory it uses")
 	return 0
-}
-
-// overhead is what the tables of a server's keys take.
-func overhead(t *testing.T, rdb *redis.Client) (bytes int) {
-	t.Helper()
-	for line := range strings.Lines(rdb.Info(t.Context(), "memory").Val()) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory_overhead:"); ok {
-			bytes, _ = strconv.Atoi(value)
-		}
-	}
-	return bytes
 }
 
 func TestACapThatCannotBeIsRefusedWithItsKeyItsValueAndTheMend(t *testing.T) {
