@@ -40,6 +40,13 @@ func (e *ear) Heard(w throttle.Word) {
 	e.heard[what], e.at[what] = w, time.Now()
 }
 
+// forget has it listen for news only.
+func (e *ear) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.heard)
+}
+
 func (e *ear) Among(consumers int) { e.among.Store(int64(consumers)) }
 
 func (e *ear) Granted(_ string, probe bool) { e.granted <- probe }
@@ -294,4 +301,64 @@ func scripts(t *testing.T, rdb *redis.Client) int {
 		}
 	}
 	return n
+}
+
+func TestTheNewestWordOfALearnedRateHolds(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		a, _ := atBoard(t, rdb, "a")
+		_, e := atBoard(t, rdb, "b")
+		say := func(words string) {
+			a.Tell(throttle.Word{Kind: throttle.HostRate, Name: "h", For: 10 * time.Minute, Because: words})
+		}
+		for _, step := range []struct{ say, want string }{
+			{"3 300 1 291", "3 300 1 291"}, {"2 900 1 10", "3 300 1 291"}, {"3 200 1 10", "3 300 1 291"}, {"3 301 1 292", "3 301 1 292"}, {"10 1 2 5", "10 1 2 5"},
+		} {
+			e.forget()
+			say(step.say)
+			if w, _ := e.word(t, "rh"); w.Because != step.want { // who says old words hears the newer ones
+				t.Fatalf("after %q it hears %q, want %q", step.say, w.Because, step.want)
+			}
+		}
+	})
+}
+
+func TestWhatConsumersTookBeforeARefusalIsPutTogether(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		a, e := atBoard(t, rdb, "a")
+		for _, step := range []struct{ say, want string }{
+			{`4 10 20 30 "a"`, `4 10 20 30 "a"`},
+			{`4 1 2 3 "b c"`, "4 1 2 3 \"b c\"\n4 10 20 30 \"a\""},
+			{`4 11 21 31 "a"`, "4 11 21 31 \"a\"\n4 1 2 3 \"b c\""},
+			{`3 9 9 9 "late"`, "4 11 21 31 \"a\"\n4 1 2 3 \"b c\""},
+			{`5 7 7 7 "b c"`, `5 7 7 7 "b c"`},
+		} {
+			e.forget()
+			a.Tell(throttle.Word{Kind: throttle.HostTook, Name: "h", For: time.Minute, Because: step.say})
+			if w, _ := e.word(t, "fh"); w.Because != step.want {
+				t.Fatalf("after %q it hears %q, want %q", step.say, w.Because, step.want)
+			}
+		}
+	})
+}
+
+func TestALearnedRateIsShownOnceForAllAndIsNoPause(t *testing.T) {
+	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+		a, e := atBoard(t, rdb, "a")
+		a.Tell(throttle.Word{Kind: throttle.HostTook, Name: "https://h.example", For: time.Minute, Because: `1 10 20 30 "a"`})
+		a.Tell(throttle.Word{Kind: throttle.HostRate, Name: "https://h.example", For: 10 * time.Minute, Because: "7 300 2 291.5 300 291.5 0.04 0.02 60000 9000 2000 300 300 80"})
+		e.word(t, "rhttps://h.example")
+		o, err := throttle.Look(t.Context(), rdb, "t", notice.ChannelWebhook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Lasting) != 0 || len(o.Rates) != 1 || o.Rates[0].Name != "https://h.example" || o.Rates[0].Rate != 291.5 || o.Rates[0].Ceiling != 300 || o.Rates[0].Episode != 2 {
+			t.Fatalf("it shows %+v", o)
+		}
+		if since := o.At.Sub(o.Rates[0].Since); since < 9*time.Second || since > 20*time.Second {
+			t.Errorf("it is known for %v, want 9s", since)
+		}
+		if len(o.Host("h.example").Rates) != 1 || len(o.Host("other.example").Rates) != 0 {
+			t.Error("it is not shown for its host alone")
+		}
+	})
 }

@@ -123,6 +123,7 @@ type (
 		Rate        *rateState      `json:"rate,omitempty"`
 		Named       []namedState    `json:"rates,omitempty"` // by domain, host, tenant and account
 		Holds       []holdState     `json:"holds"`
+		Learned     []learnedState  `json:"learned,omitempty"`
 		Consumers   []consumerState `json:"consumers"`
 
 		overview throttle.Overview
@@ -171,7 +172,7 @@ func holdNames() map[throttle.Kind]string {
 }
 
 func (s *channelState) add(o throttle.Overview) {
-	s.overview, s.Holds, s.Consumers = o, []holdState{}, []consumerState{}
+	s.overview, s.Holds, s.Consumers, s.Learned = o, []holdState{}, []consumerState{}, learnedStates(o.Rates)
 	names := holdNames()
 	for _, l := range o.Lasting {
 		s.Holds = append(s.Holds, holdState{names[l.Kind], l.Name, l.Until.UTC(), l.Because, l.Probed})
@@ -324,12 +325,15 @@ func (v *view) host(ctx context.Context, host string) (out []channelState, err e
 		if state.Named, err = v.aboutHost(ctx, channel, state.overview, host); err != nil {
 			return nil, err
 		}
-		known := len(about.Lasting)+len(state.Named) > 0
+		known := len(about.Lasting)+len(about.Rates)+len(state.Named) > 0
 		for _, r := range about.Consumers {
 			known = known || len(r.Hosts) > 0
 		}
 		if known {
 			state.add(about)
+			if err := v.addParts(ctx, channel, state.Learned); err != nil {
+				return nil, err
+			}
 			out = append(out, state)
 		}
 	}
@@ -340,6 +344,7 @@ func printHost(out io.Writer, s channelState, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "channel\t%s\n", s.Channel)
 	printHolds(w, s.Holds)
+	printLearned(w, s.Learned)
 	printNamed(w, s.Named, now)
 	printHosts(w, s.Consumers)
 	return w.Flush()
