@@ -20,7 +20,7 @@ func TestAPlayedDayLosesNothingAndBreaksNoRule(t *testing.T) {
 	t.Cleanup(func() { l.close() })
 	d := aDay()
 	d.Users, d.Each = 1e6, 25
-	p, err := l.play(t.Context(), d, 40, 100, func(string) {})
+	p, err := l.play(t.Context(), d, 30, 100, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,14 +46,14 @@ func testPlayedReport(t *testing.T, p *played) {
 	r := &result{day: aDay(), plant: aPlant(), costs: []*costs{c, c}, at: []int{1, 64}, played: p}
 	r.plan = r.day.simulate(1e6, 64)
 	hours := p.hours(c, r.plant)
-	if told, before := hours[aDay().Broadcast/60], hours[aDay().Broadcast/60-1]; told.Offered < before.Offered+0.9e6 {
+	if told, before := hours[aDay().Broadcast/60], hours[aDay().Broadcast/60-1]; told.Offered < before.Offered+0.8e6 {
 		t.Errorf("the broadcast's hour has %g, the one before %g", told.Offered, before.Offered)
 	}
 	var text strings.Builder
 	if err := r.write(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, says := range []string{"40 users, each for 25,000 of all", "; 0 are missing", "| 13 | ", "| profiles | 1,000,000 |"} {
+	for _, says := range []string{"30 users, each for 33,333 of all", "; 0 are missing", "| 13 | ", "| profiles | 1,000,000 |"} {
 		if !strings.Contains(text.String(), says) {
 			t.Errorf("nothing is said of %q:\n%s", says, text.String())
 		}

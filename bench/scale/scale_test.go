@@ -118,7 +118,7 @@ func TestTheModelIsWithinASeventhOfASampleThatIsFilledForReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.close() })
-	c, err := l.measure(t.Context(), 1500, 2, 600, 1)
+	c, err := l.measure(t.Context(), 1000, 2, 600, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestTheModelIsWithinASeventhOfASampleThatIsFilledForReal(t *testing.T) {
 			t.Errorf("%s costs %g", what, v)
 		}
 	}
-	s := state{Profiles: 3000, CapUsers: 3000 * (1 - math.Exp(-4)), Places: 12_000, Queued: 600, Parked: 900, Records: 2400, Partitions: 2}
+	s := state{Profiles: 2000, CapUsers: 2000 * (1 - math.Exp(-4)), Places: 8_000, Queued: 400, Parked: 600, Records: 1600, Partitions: 2}
 	got, err := l.sample(t.Context(), s, 600, 1, c, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
