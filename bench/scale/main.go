@@ -88,8 +88,10 @@ func readFlags(args []string) (options, error) {
 // check refuses what cannot be measured.
 func (o *options) check() error {
 	switch {
-	case o.n < 1 || o.size < 1 || o.plant.Partitions < 1:
-		return fmt.Errorf("-n, -size, -partitions: %d, %d, %d: give 1 or more of each", o.n, o.size, o.plant.Partitions)
+	case o.n <= warmers:
+		return fmt.Errorf("-n: %d are too few to measure anything by: give more than %d", o.n, warmers)
+	case o.size < 1 || o.plant.Partitions < 1:
+		return fmt.Errorf("-size, -partitions: %d, %d: give 1 or more of each", o.size, o.plant.Partitions)
 	case o.part < 0 || o.part > 1:
 		return fmt.Errorf("-part: %g: a part is between 0 and 1", o.part)
 	case o.crowd < 0 || o.crowd > 0 && o.crowd < 100:

@@ -14,6 +14,7 @@ const (
 	stepLimit = 5 * time.Minute
 	retention = time.Hour
 	idleSpan  = 3 * time.Second
+	warmers   = 500 // users who are there to warm up, before anything is measured
 )
 
 // noon is where the measurements' clock begins: in the quiet hours that park
@@ -67,14 +68,13 @@ func (l *lab) measure(ctx context.Context, n, partitions, size, devices int) (*c
 // warmUp loads every script, and opens the connections. It leaves a few records
 // behind.
 func (m *meter) warmUp(ctx context.Context) error {
-	const few = 500
-	if err := m.people(ctx, few, m.devices); err != nil {
+	if err := m.people(ctx, warmers, m.devices); err != nil {
 		return err
 	}
-	if err := m.admit(ctx, count, few); err != nil {
+	if err := m.admit(ctx, count, warmers); err != nil {
 		return err
 	}
-	if err := m.deliver(ctx, few*m.devices); err != nil {
+	if err := m.deliver(ctx, warmers*m.devices); err != nil {
 		return err
 	}
 	var err error
@@ -99,7 +99,7 @@ func (r reading) each(n int) (redis, own, calls, memory float64) {
 
 func (m *meter) profiles(ctx context.Context) error {
 	used, err := m.measured(ctx, func() error { return m.people(ctx, m.n, m.devices) })
-	m.costs.Bytes.Profile = used.memory / float64(m.n-500) // the others were there to warm up
+	m.costs.Bytes.Profile = used.memory / float64(m.n-warmers)
 	return err
 }
 

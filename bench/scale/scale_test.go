@@ -101,7 +101,7 @@ func TestWhatIsNeededGrowsWithWhatIsDone(t *testing.T) {
 func TestADayThatCannotBeIsRefused(t *testing.T) {
 	for args, says := range map[string]string{
 		"-users 0": "-users", "-evening 9": "-evening", "-retries 1": "-retries", "-quiet -1": "-quiet", "-devices 0": "-devices", "-partitions 0": "-partitions",
-		"-n 0": "-n", "-broadcast 2000": "-broadcast", "-part 2": "-part", "-crowd 5": "-crowd", "-crowd 0 -plot x": "-plot", "-span -1s": "-span",
+		"-n 500": "-n", "-broadcast 2000": "-broadcast", "-part 2": "-part", "-crowd 5": "-crowd", "-crowd 0 -plot x": "-plot", "-span -1s": "-span",
 	} {
 		if _, err := readFlags(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", args, err)
