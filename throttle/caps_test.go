@@ -605,7 +605,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprintf("rules=%d", rules), func(b *testing.B) {
 			const pause = 12 * time.Minute // between two deliveries to one user: five an hour
 			benchmarkDecide(b, benchRules[:rules], func(n int) throttle.Ask {
-				a := push(fmt.Sprintf("3-%020d-0", n), at(time.Duration(n)*pause/256))
+				a := push(fmt.Sprintf("3-%020d-0", n), at(time.Duration(n/256)*pause))
 				a.User = fmt.Sprint("user-", n%256)
 				return a
 			})
