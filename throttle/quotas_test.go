@@ -2,6 +2,8 @@ package throttle_test
 
 import (
 	"context"
+	"maps"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -92,5 +94,52 @@ func TestPermitsAreTakenTogetherOrNotAtAll(t *testing.T) {
 	}
 	if slow > 32 || slow+others > 126 || slow+others < 100 {
 		t.Errorf("in three seconds %d for the domain and %d others went, want at most 30 and 120 together", slow, others)
+	}
+}
+
+func TestARateThatIsRaisedSaysWhatMayComeBackSooner(t *testing.T) {
+	tables := func(acme, star string) config.KeyedRates {
+		return config.KeyedRates{Domains: table("acme.example", acme, "*", star)}
+	}
+	for name, tc := range map[string]struct {
+		next config.KeyedRates
+		want map[string]float64 // a second
+	}{
+		"nothing is changed":          {tables("1/s", "10/s"), map[string]float64{}},
+		"lowered":                     {tables("1/1m", "10/s"), map[string]float64{}},
+		"one is raised":               {tables("5/s", "10/s"), map[string]float64{"email:domain:acme.example": 5.2}},
+		"a pattern is raised":         {tables("1/s", "20/s"), map[string]float64{"email:domain:other.example": 20.8}},
+		"more than may come back":     {tables("9999/s", "10/s"), map[string]float64{"email:domain:acme.example": 1000}},
+		"the pattern counts for both": {config.KeyedRates{Domains: table("*", "10/s")}, map[string]float64{"email:domain:acme.example": 10.4}},
+		"there is no rate any more":   {config.KeyedRates{}, map[string]float64{"email:domain:acme.example": 1000, "email:domain:other.example": 1000}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := throttle.NewQuotas(throttle.NewRates(nil, "t", "c1"), notice.ChannelEmail, tables("1/s", "10/s"))
+			for _, domain := range []string{"acme.example", "other.example"} {
+				needs := q.Pin(throttle.Names{throttle.ScopeHost: domain})
+				defer q.Unpin(needs)
+			}
+			got := q.Replace(tc.next)
+			if !maps.EqualFunc(got, tc.want, func(a, b float64) bool { return math.Abs(a-b) < 0.001 }) {
+				t.Errorf("raised are %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestWhatIsPutOffAfterARaiseFollowsTheNewRate has a rate's schedule reach far,
+// and raises it: the next one has its place right behind what was called back.
+func TestWhatIsPutOffAfterARaiseFollowsTheNewRate(t *testing.T) {
+	rates := func(rate string) config.KeyedRates { return config.KeyedRates{Domains: table("acme.example", rate)} }
+	q := throttle.NewQuotas(throttle.NewRates(nil, "t", "c1"), notice.ChannelEmail, rates("1/s"))
+	needs := q.Pin(throttle.Names{throttle.ScopeHost: "acme.example"})
+	defer q.Unpin(needs)
+	for range 1000 {
+		needs.Slowest().PutOff(0, 2)
+	}
+	far := needs.Slowest().PutOff(0, 2)
+	q.Replace(rates("100/s"))
+	if near := needs.Slowest().PutOff(0, 2); far < 10*time.Minute || near > far/90 || near < far/110 {
+		t.Errorf("put off for %v, and after a raise to a hundred times as much for %v", far, near)
 	}
 }
