@@ -44,7 +44,29 @@ func newSender(p *Pipeline, c Channel) *sender {
 	}
 	s.divide()
 	s.share()
+	if s.Pace != nil {
+		s.Pace.Queue(s.queued)
+	}
 	return s
+}
+
+// queued is how many deliveries are at hand that could begin if there were
+// permits: as many as there are slots for, with the one that has its slot and
+// waits.
+func (s *sender) queued() int {
+	return min(s.lanes.atHand(), s.Slots.Present()-s.Slots.InUse()+1)
+}
+
+// atHand is how many wait in the lanes.
+func (l *lanes) atHand() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.lanes {
+		for t := range l.lanes[i].turns {
+			n += len(l.lanes[i].turns[t].waiting)
+		}
+	}
+	return n
 }
 
 // roomFor is how much may wait in each turn of a lane for so many slots: room

@@ -21,6 +21,7 @@ type grant struct {
 	end    time.Time // of the last one, when everything is void; zero: never
 	keep   time.Duration
 	perSec float64
+	frame  time.Duration // the end of the frame it is of, by Redis' clock
 }
 
 // endless are the permits of a rate that is nobody else's. The first may be
@@ -46,6 +47,9 @@ func newGrant(n int, from, to time.Time, phase float64, keep time.Duration) *gra
 	g.limit.ReserveN(g.first.Add(-stride), burst)
 	return g
 }
+
+// span is the time that its permits lie in.
+func (g *grant) span() time.Duration { return g.end.Sub(g.first) - g.keep }
 
 // ended reports whether there is nothing more to be had.
 func (g *grant) ended(now time.Time) bool {

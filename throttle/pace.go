@@ -21,6 +21,7 @@ type Pace struct {
 	turn    chan struct{} // held by the one waiter that is next
 	source  *share        // where permits come from; nil: the rate is its own
 	limited atomic.Bool   // there is a rate
+	queue   atomic.Pointer[func() int]
 
 	mu      sync.Mutex
 	rate    config.Rate
@@ -50,6 +51,19 @@ func (p *Pace) own() {
 	if !p.rate.IsZero() {
 		p.grants = []*grant{endless(p.rate)}
 	}
+}
+
+// Queue has the pace ask waiting how many want a permit, those that are in Wait
+// among them, when it is about to ask for some: of callers that Wait one at a
+// time it would not know.
+func (p *Pace) Queue(waiting func() int) { p.queue.Store(&waiting) }
+
+// queued is what Queue's function says; 0 without one.
+func (p *Pace) queued() int {
+	if waiting := p.queue.Load(); waiting != nil {
+		return (*waiting)()
+	}
+	return 0
 }
 
 // Rate is what it holds to, alone or with others; zero: no limit.
@@ -137,7 +151,7 @@ func (p *Pace) Try() (taken bool, wait time.Duration) {
 func (p *Pace) wants(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.demand.waiting += n
+	p.demand.wants(n, time.Now())
 }
 
 // take is one try. When it got no permit, wait is when there is one, 0 when
@@ -168,7 +182,7 @@ func (p *Pace) take() (taken bool, wait time.Duration, changed <-chan struct{}) 
 // expire forgets the grants that have ended. The caller holds mu.
 func (p *Pace) expire(now time.Time) {
 	for len(p.grants) > 0 && p.grants[0].ended(now) {
-		p.demand.note(p.grants[0])
+		p.demand.note(p.grants[0], now)
 		p.grants = p.grants[1:]
 	}
 }
@@ -183,9 +197,11 @@ func (p *Pace) grant(g *grant) {
 
 // collect is what to ask for in a frame of so many permits, for once or for each
 // frame to come, and how many have ended unused.
-func (p *Pace) collect(frame int) (want, returned int, once bool) {
+func (p *Pace) collect(frame int) (want int, ended []unused, once bool) {
+	queued := p.queued() // which may have locks of its own
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.demand.queued = queued
 	p.expire(time.Now())
 	inHand := 0
 	for _, g := range p.grants {
@@ -199,4 +215,14 @@ func (p *Pace) unmet() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.demand.unmet()
+}
+
+// ends is when the first of the permits that it has end; zero: it has none.
+func (p *Pace) ends() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.grants) == 0 {
+		return time.Time{}
+	}
+	return p.grants[0].end
 }

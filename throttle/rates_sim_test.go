@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,16 +23,19 @@ import (
 // luaRedis runs share.lua itself, with the clock of a synctest bubble: what a
 // minute of many consumers comes to is known in a second, and is exact.
 type luaRedis struct {
-	mu     sync.Mutex
-	script *lua.FunctionProto
-	state  map[string]string
-	step   time.Duration // by which the clock was set
-	away   bool
-	delay  func() time.Duration // of one way
+	mu    sync.Mutex
+	lua   *lua.LState
+	asked *lua.LFunction
+	state map[string]string
+	step  time.Duration // by which the clock was set
+	away  bool
+	delay func() time.Duration // of one way
 }
 
 func newLuaRedis(t testing.TB) *luaRedis {
 	t.Helper()
+	r := &luaRedis{lua: lua.NewState(), state: map[string]string{}, delay: func() time.Duration { return time.Duration(rand.IntN(2000)) * time.Microsecond }}
+	t.Cleanup(r.lua.Close)
 	chunk, err := parse.Parse(strings.NewReader(shareLua), "share.lua")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +44,9 @@ func newLuaRedis(t testing.TB) *luaRedis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &luaRedis{script: proto, state: map[string]string{}, delay: func() time.Duration { return time.Duration(rand.IntN(2000)) * time.Microsecond }}
+	r.asked = r.lua.NewFunctionFromProto(proto)
+	r.lua.SetGlobal("redis", r.lua.SetFuncs(r.lua.NewTable(), map[string]lua.LGFunction{"call": r.call}))
+	return r
 }
 
 var errAway = errors.New("the server is away")
@@ -62,8 +68,7 @@ func (r *luaRedis) run(key string, args []any) (reply []int64, err error) {
 	if r.away {
 		return nil, errAway
 	}
-	l := lua.NewState()
-	defer l.Close()
+	l := r.lua
 	keys, argv := l.NewTable(), l.NewTable()
 	keys.Append(lua.LString(key))
 	for _, a := range args {
@@ -74,12 +79,12 @@ func (r *luaRedis) run(key string, args []any) (reply []int64, err error) {
 	}
 	l.SetGlobal("KEYS", keys)
 	l.SetGlobal("ARGV", argv)
-	l.SetGlobal("redis", l.SetFuncs(l.NewTable(), map[string]lua.LGFunction{"call": r.call}))
-	l.Push(l.NewFunctionFromProto(r.script))
+	l.Push(r.asked)
 	if err := l.PCall(0, 1, nil); err != nil {
 		return nil, err
 	}
 	l.CheckTable(-1).ForEach(func(_, v lua.LValue) { reply = append(reply, int64(v.(lua.LNumber))) })
+	l.SetTop(0)
 	return reply, nil
 }
 
@@ -156,35 +161,69 @@ func (m *member) work(workers int, each time.Duration) *member {
 }
 
 func (m *member) workUntil(ctx context.Context, workers int, each time.Duration) *member {
-	turn := make(chan struct{}, 1)
-	for range workers {
-		go func() {
-			for {
-				turn <- struct{}{}
-				sent := m.send(ctx)
-				if <-turn; !sent {
-					return
-				}
-				time.Sleep(each)
-			}
-		}()
-	}
-	return m
-}
-
-// arrive sends what comes at random, so many a second, with workers enough.
-func (m *member) arrive(perSecond float64, until time.Duration) *member {
+	m.Queue(func() int {
+		if ctx.Err() != nil {
+			return 0
+		}
+		return workers
+	})
 	go func() {
-		end := time.Now().Add(until)
-		for time.Now().Before(end) && m.ctx.Err() == nil {
-			select {
-			case <-time.After(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second))):
-				go m.send(m.ctx)
-			case <-m.ctx.Done():
+		free := make([]time.Time, workers) // when each has done
+		for i := 0; ; i = (i + 1) % workers {
+			time.Sleep(time.Until(free[i]))
+			if !m.send(ctx) {
+				return
 			}
+			free[i] = time.Now().Add(each)
 		}
 	}()
 	return m
+}
+
+// arrive sends what comes at random, so many a second, for as long as it lives,
+// and knows how many wait.
+func (m *member) arrive(perSecond float64) *member {
+	var mu sync.Mutex
+	var come []time.Time // those that have not been sent, and the next
+	next := func(last time.Time) time.Time {
+		return last.Add(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second)))
+	}
+	come = append(come, next(time.Now()))
+	queued := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		for last := come[len(come)-1]; !last.After(now); last = come[len(come)-1] {
+			come = append(come, next(last))
+		}
+		return len(come) - 1
+	}
+	m.Queue(queued)
+	go func() {
+		for {
+			if queued() == 0 && sleep(m.ctx, time.Until(come[0])) != nil || !m.send(m.ctx) {
+				return
+			}
+			queued()
+			mu.Lock()
+			come = come[1:]
+			mu.Unlock()
+		}
+	}()
+	return m
+}
+
+// sleep waits for a while, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (m *member) send(ctx context.Context) bool {
@@ -227,13 +266,12 @@ func (f *fleet) sentUntilNow() []time.Time {
 	return slices.SortedFunc(slices.Values(f.sent), time.Time.Compare)
 }
 
-// check wants no second with more than 105 % of the rate, or two permits more
-// than it where that is more, and no ten seconds between from and to with less
-// than a part of it or more than 102 %.
+// check wants no second with more than is allowed, and no ten seconds between
+// from and to with less than a part of the rate or more than 102 %.
 func (f *fleet) check(from, to time.Time, least float64) {
 	f.t.Helper()
 	sent, rate := f.sentUntilNow(), f.rate.PerSecond()
-	if n, at := most(sent, time.Second); float64(n) > max(1.05*rate, rate+2)+1e-9 {
+	if n, at := most(sent, time.Second); float64(n) > allowed(rate)+1e-9 {
 		f.t.Errorf("a second from %v on saw %d of %v", at.Sub(from), n, f.rate)
 	}
 	if n, at := most(sent, 10*time.Second); float64(n) > max(10.2*rate, 10*rate+1)+1e-9 {
@@ -241,11 +279,23 @@ func (f *fleet) check(from, to time.Time, least float64) {
 	}
 	for start := from; !start.Add(10 * time.Second).After(to); start = start.Add(100 * time.Millisecond) {
 		n := between(sent, start, start.Add(10*time.Second))
-		if float64(n) < min(10*least*rate, 10*rate-1)-1e-9 {
+		if float64(n) < min(10*least*rate, 10*rate-3)-1e-9 {
 			f.t.Errorf("ten seconds from %v on saw only %d of %v", start.Sub(from), n, f.rate)
 			return
 		}
 	}
+}
+
+// allowed is the most that a second may see. Where 20 ms are a few permits only,
+// which may be used so late, those count.
+func allowed(rate float64) float64 {
+	switch {
+	case rate <= 20:
+		return rate + 1
+	case rate < 10*fewPermits:
+		return max(1.05*rate+1, rate+2)
+	}
+	return 1.05 * rate
 }
 
 // most is the most moments in any half-open window, and when it begins.
@@ -336,13 +386,12 @@ func TestOneThatHasLittleToSendCostsTheOthersNothing(t *testing.T) {
 		t.Run(fmt.Sprint(c.little, " of ", c.rate), func(t *testing.T) {
 			inBubble(t, c.rate, func(f *fleet) {
 				f.join("busy").work(max(8, c.rate.Count/50), 10*time.Millisecond)
-				little := f.join("little").arrive(c.little, time.Minute)
-				time.Sleep(2 * time.Second)
+				little := f.join("little").arrive(c.little)
+				time.Sleep(3 * time.Second)
 				start := time.Now()
 				little.took()
 				time.Sleep(20 * time.Second)
-				// What it is expected to send, and does not, the others miss.
-				f.check(start, time.Now(), 0.88)
+				f.check(start, time.Now(), 0.97)
 				if n := float64(little.took()); n < 10*c.little {
 					t.Errorf("it sent %v, and has %v a second", n, c.little)
 				}
@@ -432,4 +481,47 @@ func TestASlowRateGoesRound(t *testing.T) {
 		}
 		f.check(time.Now().Add(-38*time.Second), time.Now(), 0.98)
 	})
+}
+
+// TestTheSumHoldsBesideIrregularConsumers has consumers that send as much as they
+// can beside others whose messages come at random, so that what these are
+// expected to need and what they do are never the same.
+func TestTheSumHoldsBesideIrregularConsumers(t *testing.T) {
+	for _, rate := range []int{11, 20, 37, 100, 500, 5000} {
+		for _, c := range []struct {
+			busy, irregular int
+			part            float64 // of the rate, each
+		}{{1, 1, 0.01}, {1, 1, 0.1}, {1, 3, 0.03}, {1, 5, 0.1}, {2, 2, 0.1}, {2, 5, 0.03}, {3, 1, 0.05}, {3, 5, 0.1}} {
+			t.Run(fmt.Sprintf("%d/s, %d busy and %d of %v", rate, c.busy, c.irregular, c.part), func(t *testing.T) {
+				inBubble(t, config.Rate{Count: rate, Per: time.Second}, func(f *fleet) {
+					for i := range c.busy {
+						f.join(fmt.Sprint("busy", i)).work(max(8, rate/50), 10*time.Millisecond)
+					}
+					for i := range c.irregular {
+						f.join(fmt.Sprint("irregular", i)).arrive(c.part * float64(rate))
+					}
+					time.Sleep(3 * time.Second)
+					start := time.Now()
+					time.Sleep(settledFor(rate))
+					least := 0.98
+					if c.busy == 1 && float64(c.irregular)*c.part >= 0.5 {
+						least = 0.97 // what one cannot foresee of the half, the other alone makes up for
+					}
+					f.check(start, time.Now(), least)
+				})
+			})
+		}
+	}
+}
+
+// settledFor is for how long a rate is watched: thousands a second are even
+// enough that one stretch of ten seconds shows them.
+func settledFor(rate int) time.Duration {
+	switch {
+	case os.Getenv("CARILLON_LONG") != "":
+		return time.Minute
+	case rate > 1000:
+		return 11 * time.Second
+	}
+	return 20 * time.Second
 }

@@ -22,6 +22,9 @@ const (
 	// askAfter is how much later than it might a consumer asks: by then it knows
 	// what it has not used of the frame before.
 	askAfter = burstTime + 2*time.Millisecond
+	// askLater is how much later one asks that used all that it had: those that
+	// give something back go first, so that it can have that.
+	askLater = 5 * time.Millisecond
 	// askLimit bounds the wait for Redis' answer: later, the frame is over.
 	askLimit = 500 * time.Millisecond
 	// askRest is how long a consumer waits after the first of several failures;
@@ -54,7 +57,7 @@ func (f frame) keep() time.Duration { return min(max(burstTime, f.span/20), time
 // share is one consumer's part of a rate: it asks for permits while they are
 // wanted, a frame ahead, and gives its pace what it gets.
 type share struct {
-	rates *Rates
+	rates  *Rates
 	key    string // in Redis
 	name   string // the consumer's
 	strict bool   // no second is to have more than the rate, for what is owed
@@ -179,12 +182,12 @@ func (s *share) ask(ctx context.Context) (at time.Time, got bool) {
 	default:
 	}
 	f := frameOf(rate)
-	want, returned, once := s.pace.collect(f.size)
+	want, ended, once := s.pace.collect(f.size)
 	if want == 0 {
-		return time.Time{}, false
+		return s.giveBack(ctx, f, ended), true
 	}
 	s.asked = time.Now()
-	a, err := s.call(ctx, f, want, returned, once)
+	a, err := s.call(ctx, f, want, once, ended)
 	if err != nil {
 		return s.failed(ctx, err), false
 	}
@@ -196,9 +199,25 @@ func (s *share) ask(ctx context.Context) (at time.Time, got bool) {
 		s.pace.unmet()
 	} else {
 		s.held = a.end
-		s.pace.grant(newGrant(a.permits, s.clock.local(a.from), s.clock.local(a.to), a.phase, f.keep()))
+		g := newGrant(a.permits, s.clock.local(a.from), s.clock.local(a.to), a.phase, f.keep())
+		g.frame = a.end
+		s.pace.grant(g)
+	}
+	if len(ended) == 0 {
+		a.back += askLater
 	}
 	return s.clock.local(a.back).Add(askAfter), a.permits > 0
+}
+
+// giveBack tells what has ended unused when nothing is wanted, and that the
+// consumer has no part of what is to come. It returns when to look again: zero,
+// when all that it was given has been told.
+func (s *share) giveBack(ctx context.Context, f frame, ended []unused) time.Time {
+	if len(ended) > 0 {
+		// Others get a little less when it fails, and are not told of it.
+		_, _ = s.call(ctx, f, 0, true, ended)
+	}
+	return s.pace.ends()
 }
 
 // failed takes note of a failure, and returns when to try again. What was given
@@ -218,10 +237,14 @@ type answer struct {
 	phase                    float64
 }
 
-func (s *share) call(ctx context.Context, f frame, want, returned int, once bool) (answer, error) {
+func (s *share) call(ctx context.Context, f frame, want int, once bool, ended []unused) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	reply, err := s.rates.eval(ctx, s.key, s.name, f.size, f.span.Microseconds(), want, returned, s.held.Microseconds(), once)
+	args := append(make([]any, 0, 7+2*len(ended)), s.name, f.size, f.span.Microseconds(), want, once, s.held.Microseconds(), s.strict)
+	for _, u := range ended {
+		args = append(args, u.frame.Microseconds(), u.n)
+	}
+	reply, err := s.rates.eval(ctx, s.key, args...)
 	if err != nil {
 		return answer{}, fmt.Errorf("ask for permits of a shared rate: %w", err)
 	}
@@ -238,7 +261,7 @@ func (s *share) leave() {
 	if s.asked.IsZero() || time.Since(s.asked) > idleTime {
 		return
 	}
-	_, _ = s.call(context.Background(), frame{size: 1, span: frameTime}, 0, 0, true)
+	_, _ = s.call(context.Background(), frame{size: 1, span: frameTime}, 0, true, nil)
 }
 
 func (s *share) note(next time.Time) {

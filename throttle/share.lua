@@ -1,42 +1,49 @@
 -- Hands out permits of a rate. Time is cut into frames of so many permits, one
 -- after the other; whoever asks first for the next one divides it among all who
 -- asked lately, max-min fair, and each takes its part when it asks. A permit is
--- for its frame: what is not taken, or not used, is void, but for a little that
--- is paid out again later (the pool). Moments are Redis's own, in µs.
+-- for its frame: what is not taken, or not used, is void. It is owed then, and a
+-- later frame is the larger for it, as far as the second that this frame ends
+-- has not been used up by what was given and is not known to be unused (the
+-- book). Moments are Redis's own, in µs.
 --
 -- KEYS[1]  string, the state. Its first line is the frame: when it starts, its
 --          length, its permits, how many are taken, how many are nobody's part,
---          the pool, the present second, the permits given in it and in the one
---          before. Then a line for each consumer: its rate's permits and length
---          of a frame, how many it wants, when it is gone unless it asks, its
---          credit in the rounding, its part that it has not taken, how many it
---          took last, its name.
+--          how many are owed, the present second, the permits given in it and in
+--          the one before; then the book, three numbers for each frame of the
+--          last second, this one last: when it ends, its length, the permits
+--          that were given and may be used. Then a line for each consumer: its
+--          rate's permits and length of a frame, how many it wants, when it is
+--          gone unless it asks, its credit in the rounding, its part that it has
+--          not taken, how many it took last, its name.
 -- ARGV     the consumer's name; the permits and the µs of a frame of its rate;
---          how many permits it wants a frame, 0 to leave; how many of those it
---          was given have ended unused; the end of the last frame that it has
---          permits of; 1: it wants them once, 0: in each frame until it says
---          otherwise
+--          how many permits it wants a frame, 0 to leave; 1: it wants them once,
+--          0: in each frame until it says otherwise; the end of the last frame
+--          that it has permits of; 1: no second is to be given more than the
+--          rate, 0: what is owed may make it a little more; then, two by two, the end of a frame and how
+--          many of those it was given there have ended unused
 -- Returns  now; the number of permits given; the start and the end of the time
 --          to use them in; where in a stride the first is, in millionths; when
 --          to ask again; the end of the frame
 
 local LEAD = 100000 -- a frame may be had so long before it starts
 local SLACK = 80000 -- so late may a consumer ask and still be counted on
-local MARGIN = 0.2 -- of a frame: what the pool holds at most, 2 % of a second
 local FEW = 16 -- permits of a frame, up to which each has its own place
-local EXTRA = 0.08 -- of a frame: what is paid out of the pool at once
+local SECOND = 1000000
+local FULL = ARGV[7] == '1' and 1 or 1.03 -- of the rate: what a second may be given; being used late adds to it
+local EXTRA = 0.5 -- of a frame: by how much it may be the larger
 
-local name, want, returned, held = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local name, want, once, held = ARGV[1], tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
-local head = {start = 0, span = 0, size = 0, taken = 0, free = 0, pool = 0, second = 0, given = 0, before = 0}
-local all, me = {}, nil
+local head = {start = 0, span = 0, size = 0, taken = 0, free = 0, owed = 0, second = 0, given = 0, before = 0}
+local book, all, me = {}, {}, nil
 
 local function load(saved)
   local number = {}
   for field in string.gmatch(string.match(saved, '^[^\n]*'), '%S+') do number[#number + 1] = tonumber(field) end
-  head.start, head.span, head.size, head.taken, head.free, head.pool, head.second, head.given, head.before = unpack(number)
+  head.start, head.span, head.size, head.taken, head.free, head.owed, head.second, head.given, head.before = unpack(number, 1, 9)
+  for i = 10, #number - 2, 3 do book[#book + 1] = {ends = number[i], span = number[i + 1], used = number[i + 2]} end
   local line = '\n(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) ([^\n]*)'
   for size, span, wants, due, credit, part, last, who in string.gmatch(saved, line) do
     local c = {size = tonumber(size), span = tonumber(span), want = tonumber(wants), due = tonumber(due),
@@ -49,8 +56,10 @@ end
 
 local function save()
   local longest = 0
-  local lines = {string.format('%.0f %.0f %d %d %d %.3f %.0f %d %d', head.start, head.span, head.size, head.taken,
-    head.free, head.pool, head.second, head.given, head.before)}
+  local first = {string.format('%.0f %.0f %d %d %d %d %.0f %d %d', head.start, head.span, head.size, head.taken,
+    head.free, head.owed, head.second, head.given, head.before)}
+  for _, f in ipairs(book) do first[#first + 1] = string.format('%.0f %.0f %d', f.ends, f.span, f.used) end
+  local lines = {table.concat(first, ' ')}
   for _, c in ipairs(all) do
     longest = math.max(longest, c.span)
     lines[#lines + 1] = string.format('%d %.0f %d %.0f %.4f %d %d %s', c.size, c.span, c.want, c.due, c.credit, c.part, c.last, c.name)
@@ -97,24 +106,52 @@ local function divide(askers)
   head.free = head.size - given - spare
 end
 
--- Makes the next frame. What nobody took of the one before is for the pool.
+-- Notes permits that nobody will use; what is owed is at most a frame.
+local function owe(n) head.owed = math.min(head.owed + n, math.max(head.size, 2)) end
+
+-- How many of the permits that were given may be used in the second that a
+-- frame ends, without it; forgets the frames before.
+local function usable(ends)
+  local kept, sum = {}, 0
+  for _, f in ipairs(book) do
+    local within = f.ends - (ends - SECOND)
+    if within > 0 then kept[#kept + 1] = f end
+    if within > 0 and f.ends < ends then
+      sum = sum + f.used * math.min(within / f.span, 1)
+    end
+  end
+  book = kept
+  return sum
+end
+
+-- By how much the frame may be larger for what is owed, as far as its second
+-- has room; less than 0 where there is none, since what was taken for unused may
+-- be used yet. size and span are those of the rate.
+local function due(size, span)
+  local ends, rate = head.start + span, size * SECOND / span
+  local room = math.max(rate, FULL * rate - (size > FEW and 1 or 2)) - usable(ends) - head.size
+  local most = size + math.max(math.floor(EXTRA * size), 1) - head.size
+  return math.floor(math.min(head.owed, room, most))
+end
+
+local function repay(n) head.size, head.owed = head.size + n, head.owed - n end
+
+-- Makes the next frame. What nobody took of the one before is owed.
 local function advance(start)
   local wanted, untaken = 0, 0
   for _, c in ipairs(all) do
     untaken = untaken + c.part
     c.part = 0
   end
-  if head.taken > 0 then head.pool = head.pool + untaken end
+  if head.taken > 0 then owe(untaken) end
   local askers = asking()
   for _, c in ipairs(askers) do wanted = wanted + c.want end
   head.size, head.span = lowest(askers)
   head.start, head.taken = start, 0
-  head.pool = math.min(head.pool, MARGIN * head.size)
-  if wanted > head.size and head.size >= 10 then
-    local extra = math.floor(math.min(head.pool, math.max(EXTRA * head.size, 1)))
-    head.size, head.pool = head.size + extra, head.pool - extra
-  end
+  owe(0)
+  if wanted > head.size and head.size > 1 then repay(math.max(due(head.size, head.span), -head.size)) end
   divide(askers)
+  book[#book + 1] = {ends = head.start + head.span, span = head.span, used = 0}
 end
 
 -- Where n permits of the frame lie: beside those that are taken, not upon them.
@@ -131,18 +168,39 @@ local function place(n)
   return from, to, phase
 end
 
--- Takes the caller's part of the frame, and of what is nobody's. Of a time that
--- has begun there is only what is left of it.
+-- As many more as the caller has use for: of what is nobody's part, and of what
+-- is owed by now, beside those that are to come for theirs.
+local function more()
+  local wish, others = me.want - me.part, 1
+  if wish <= 0 then return 0 end
+  for _, c in ipairs(all) do
+    if c ~= me and c.part > 0 and c.want > c.part then others = others + 1 end
+  end
+  local found = math.min(wish, head.free)
+  head.free = head.free - found
+  if head.size > FEW then
+    local n = math.min(wish - found, math.ceil(due(lowest(asking())) / others))
+    if n > 0 then
+      repay(n)
+      found = found + n
+    end
+  end
+  return found
+end
+
+-- Takes the caller's part of the frame. Of a time that has begun there is only
+-- what is left of it.
 local function take()
-  local n = me.part
-  local more = math.max(math.min(head.free, me.want - n), 0)
-  n, me.part, head.free = n + more, 0, head.free - more
+  local n = more()
+  n, me.part = n + me.part, 0
   local from, to, phase = place(n)
   head.taken = head.taken + n
   if now > from and n > 0 then
-    local usable = math.max(math.floor(n * (to - now) / (to - from)), 0)
-    head.pool, n, from = head.pool + n - usable, usable, now
+    local left = math.max(math.floor(n * (to - now) / (to - from)), 0)
+    owe(n - left)
+    n, from = left, now
   end
+  book[#book].used = book[#book].used + n
   return n, from, to, phase
 end
 
@@ -153,6 +211,22 @@ local function count(n)
     head.second, head.given = second, 0
   end
   head.given = head.given + n
+end
+
+-- Takes back what has ended unused, of frames of the last second and before.
+-- When it was all of the present one, it is as if nobody had come for that.
+local function takeBack()
+  for i = 8, #ARGV - 1, 2 do
+    local ends, n = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+    for _, f in ipairs(book) do
+      if f.ends == ends then f.used = math.max(f.used - n, 0) end
+    end
+    if ends == head.start + head.span and n >= head.taken then
+      head.taken = 0
+    else
+      owe(n)
+    end
+  end
 end
 
 local saved = redis.call('GET', KEYS[1])
@@ -168,20 +242,17 @@ if not me then
   all[#all + 1] = me
 end
 me.size, me.span, me.want = tonumber(ARGV[2]), tonumber(ARGV[3]), want
-if returned > 0 and returned >= head.taken and held == head.start + head.span then
-  head.taken = 0 -- as if nobody had come for the frame
-end
-head.pool = math.min(head.pool + returned, MARGIN * math.max(head.size, 1))
+takeBack()
 if want == 0 then
   for i, c in ipairs(all) do
     if c == me then table.remove(all, i) break end
   end
-  head.free = head.free + me.part
+  owe(me.part)
   save()
   return {now, 0, now, now, 0, now, now}
 end
 
-if head.start > now + 2 * LEAD then head.start, head.span = 0, 0 end -- the clock was set back
+if head.start > now + 2 * LEAD then head.start, head.span, book = 0, 0, {} end -- the clock was set back
 -- A rate that was raised need not wait for the end of a long frame.
 local _, span = lowest(asking())
 local following = head.start + math.min(head.span, math.max(span, LEAD))
@@ -193,7 +264,7 @@ end
 local n, from, to, phase = take()
 count(n)
 if n > 0 then me.last = n end
-if ARGV[7] == '1' then me.want = math.max(want - n, 0) end
+if once then me.want = math.max(want - n, 0) end
 local back = math.max(head.start + head.span - LEAD, now)
 if n == 0 and head.taken == 0 then
   back = math.min(back, head.start + 5000) -- whose it is may not come
