@@ -170,7 +170,7 @@ func (d *Destinations) allowed(at *Destination, free int, now time.Time) int {
 	if most == 0 {
 		most = d.share
 	}
-	bears := at.bears(now)
+	bears := at.bears(now, alone)
 	switch {
 	case at.answers.slow:
 		left := d.rules.Slots - d.rules.Slots/4 - d.slow

@@ -200,6 +200,10 @@ func TestOneThatStopsAnsweringGetsNoMoreAtOnceAndIsSlowAfterASecond(t *testing.T
 	if r.wantEntry("a", Full); r.slow != 23 {
 		t.Errorf("%d places count as slow after a second, want 23", r.slow)
 	}
+	r.clock.pass(aloneAfter)
+	if n := r.fill("a"); n == 0 {
+		t.Error("it was given no more once nobody else was called for whom it could be in the way")
+	}
 	r.leave("a", 1, 2*time.Second, Answered)
 	if r.wantEntry("a", Entered); r.slow != 0 {
 		t.Errorf("%d places count as slow once it answers, its average still being short", r.slow)
@@ -282,7 +286,7 @@ func TestOneThatTimesOutIsTriedOneByOneAndOneThatOnlyFailsNowAndThenIsNot(t *tes
 		t.Errorf("%d places after the next answer, want three", n)
 	}
 	r.proven("flaky", 5*time.Millisecond)
-	n = r.fill("flaky")
+	r.fill("flaky")
 	r.clock.pass(15 * time.Second)
 	r.leave("flaky", 1, 5*time.Millisecond, Answered)
 	r.leave("flaky", 1, 15*time.Second, Silent)

@@ -60,10 +60,10 @@ func (at *Destination) hangs(now time.Time) bool {
 }
 
 // bears is how many may be in flight to a destination that is not down, by how
-// it answers.
-func (at *Destination) bears(now time.Time) int {
+// it answers. While it is alone nobody waits for it, whether it hangs or not.
+func (at *Destination) bears(now time.Time, alone bool) int {
 	open := at.opening.now
-	if open > at.opening.first && at.hangs(now) {
+	if !alone && open > at.opening.first && at.hangs(now) {
 		open = at.opening.first
 	}
 	return min(open, at.limit.value())
