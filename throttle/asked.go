@@ -19,7 +19,7 @@ func (d *Destinations) Pause(name string, until time.Time, because string) {
 	d.resume(at, now)
 	if at.learned.refused.IsZero() {
 		at.learned.refuse(now)
-		d.tellTook(at)
+		d.tellTook(at, now)
 	}
 	if until.After(at.paused) {
 		at.paused, at.because = until, strings.Clone(because)

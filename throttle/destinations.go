@@ -88,6 +88,7 @@ type Destination struct {
 	paused  time.Time // until when it asked to be left alone
 	because string    // in whose words
 	said    time.Time // when its rate was said to the others last
+	told    time.Time // when what it took before a refusal was
 	back    time.Time // when what was put off last comes back
 }
 
@@ -191,9 +192,7 @@ func (d *Destinations) Leave(at *Destination, took time.Duration, came Contact) 
 	now := d.rules.Now()
 	at.opening.note(came, at.used, at.silence(now) >= took/2)
 	at.note(took, came, now)
-	if came == Answered && !at.learned.refused.IsZero() {
-		d.tellTook(at)
-	}
+	d.tellMore(at, now)
 	d.giveBack(at)
 	wasDown := at.down
 	if at.learn(came, now) {

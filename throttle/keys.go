@@ -11,8 +11,8 @@ import (
 // hash tag, so that whatever one script touches lies in one slot:
 //
 //	{namespace:partition}:k:<tenant>:<user>          string: a user's places under every cap, see places.lua
-//	{namespace:rate:<key>}                           string: a rate that all consumers share, see share.lua
-//	{namespace:channel}:pauses                       ZSET of what of a channel is paused or down → ms at which that ends, by Redis's clock
+//	{namespace:rate:<key>}                           string: a rate that all consumers share, see share.lua; learned:<channel>:<refusal>:<host> is one that a host was found to take
+//	{namespace:channel}:pauses                       ZSET of what of a channel is paused or down, or was learned → ms at which that ends, by Redis's clock
 //	{namespace:channel}:pauses:turns                 ZSET of the same → µs at which something was said of it last
 //	{namespace:channel}:pauses:words                 HASH of the same → in whose words
 //	{namespace:channel}:probe:<what>                 string: the consumer that is finding out whether it is over

@@ -284,7 +284,7 @@ func (l *learned) ready(now time.Time) bool {
 // backlogged reports whether more wait than do for the mere moment of their
 // permits, which are asked for once something waits.
 func (l *learned) backlogged() bool {
-	return float64(l.waiting) > max(1, l.perSecond*frameTime.Seconds())
+	return float64(l.waiting) > l.perSecond*frameTime.Seconds()
 }
 
 // take takes the permit that ready has found.

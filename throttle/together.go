@@ -7,6 +7,10 @@ import (
 	"github.com/carillonhq/carillon/notice"
 )
 
+// tellEvery is the least time between two words of what was taken before a
+// refusal, while answers to what was on its way come in.
+const tellEvery = 50 * time.Millisecond
+
 // skew is how much earlier than its own clock says a consumer may hear that a
 // pause is over.
 const skew = 300 * time.Millisecond
@@ -102,9 +106,18 @@ func (at *Destination) Wait(more int) {
 	}
 }
 
+// tellMore tells them again what this consumer was given, when an answer came
+// that was still on its way: now and then, and with the last.
+func (d *Destinations) tellMore(at *Destination, now time.Time) {
+	if !at.learned.refused.IsZero() && (at.used == 1 || now.Sub(at.told) >= tellEvery) {
+		d.tellTook(at, now)
+	}
+}
+
 // tellTook tells the others what this consumer was given before a refusal.
-func (d *Destinations) tellTook(at *Destination) {
+func (d *Destinations) tellTook(at *Destination, now time.Time) {
 	if l := &at.learned; d.together() && l.taken > 0 {
+		at.told = now
 		d.rules.Told(Word{Kind: HostTook, Name: at.name, For: tallyLife, Because: l.tally().words(d.rules.Consumer)})
 	}
 }
