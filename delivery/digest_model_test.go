@@ -405,10 +405,25 @@ func (m *digestModel) actions() map[string]func(*rapid.T) {
 		"later": func(t *rapid.T) {
 			m.clock.advance(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 7 * time.Second, time.Minute, 10 * time.Minute}).Draw(t, "by"))
 		},
-		"take over": func(t *rapid.T) { m.finish(); m.taker = m.begin(m.reclaim) },
-		"trouble":   func(t *rapid.T) { m.failing = !m.failing },
-		"cancel":    m.cancel,
-		"erase":     m.erase,
+		"digests go meanwhile": m.sendMeanwhile,
+		"take over":            func(t *rapid.T) { m.finish(); m.taker = m.begin(m.reclaim) },
+		"trouble":              func(t *rapid.T) { m.failing = !m.failing },
+		"cancel":               m.cancel,
+		"erase":                m.erase,
+	}
+}
+
+// sendMeanwhile has what waits come due, and sends it while others stand where
+// they are.
+func (m *digestModel) sendMeanwhile(t *rapid.T) {
+	if len(m.working) == atWork || slices.Contains(m.working, m.taker) {
+		t.Skip("everybody is at work, or one takes leases over")
+	}
+	m.clock.advance(m.rule.Limit.Per)
+	for _, work := range []func(context.Context, *stepper){m.promote, m.send, m.send} {
+		for s := m.begin(work); slices.Contains(m.working, s); {
+			m.tell(s, goOn)
+		}
 	}
 }
 
