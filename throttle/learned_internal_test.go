@@ -183,7 +183,7 @@ func TestAReceiverThatRefusesAboveARateIsSettledWithinTenSeconds(t *testing.T) {
 	}{
 		{"a window of one second", func(r *rand.Rand) limiter {
 			return &window{limit: simulatedRate, phase: time.Duration(r.Int64N(int64(time.Second)))}
-		}, .93, .85},
+		}, .95, .89},
 		{"a bucket of one second's worth", func(*rand.Rand) limiter { return &bucket{rate: simulatedRate, most: simulatedRate} }, .92, .85},
 		{"a bucket of a tenth of a second's", func(*rand.Rand) limiter { return &bucket{rate: simulatedRate, most: simulatedRate / 10} }, .8, .65},
 	} {
