@@ -151,6 +151,7 @@ local function advance(start)
   owe(0)
   if wanted > head.size and head.size > 1 then repay(math.max(due(head.size, head.span), -head.size)) end
   divide(askers)
+  usable(head.start + head.span) -- forgets what is over
   book[#book + 1] = {ends = head.start + head.span, span = head.span, used = 0}
 end
 
