@@ -345,7 +345,7 @@ func TestALearnedRateIsShownOnceForAllAndIsNoPause(t *testing.T) {
 	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
 		a, e := atBoard(t, rdb, "a")
 		a.Tell(throttle.Word{Kind: throttle.HostTook, Name: "https://h.example", For: time.Minute, Because: `1 10 20 30 "a"`})
-		a.Tell(throttle.Word{Kind: throttle.HostRate, Name: "https://h.example", For: 10 * time.Minute, Because: "7 300 2 291.5 300 291.5 0.04 0.02 60000 9000 2000 300 300 80"})
+		a.Tell(throttle.Word{Kind: throttle.HostRate, Name: "https://h.example", For: 10 * time.Minute, Because: "7 300 2 291.5 300 291.5 0.04 0.02 60000 9000 2000 300 300 80 20000 0"})
 		e.word(t, "rhttps://h.example")
 		o, err := throttle.Look(t.Context(), rdb, "t", notice.ChannelWebhook)
 		if err != nil {

@@ -26,6 +26,7 @@ type known struct {
 	since     time.Time     // when the rate was set after the refusal
 	stepped   time.Time     // when it was raised last
 	first     flood         // the one that the first refusal ended
+	doubt     float64       // what is taken if that flood said too much; 0: it did not
 }
 
 const (
@@ -43,29 +44,29 @@ const (
 // and the weight come first, since say.lua goes by them.
 func (k known) words(now time.Time) string {
 	age := func(at time.Time) int64 { return max(now.Sub(at), 0).Milliseconds() }
-	return fmt.Sprintf("%d %d %d %g %g %g %g %g %d %d %d %d %g %d", k.version, k.weight, k.episode, k.perSecond, k.ceiling, k.kept, k.cut, k.step,
-		k.patient.Milliseconds(), age(k.since), age(k.stepped), k.first.taken, k.first.lately, k.first.ran.Milliseconds())
+	return fmt.Sprintf("%d %d %d %g %g %g %g %g %d %d %d %d %g %d %d %g", k.version, k.weight, k.episode, k.perSecond, k.ceiling, k.kept, k.cut, k.step,
+		k.patient.Milliseconds(), age(k.since), age(k.stepped), k.first.taken, k.first.lately, k.first.ran.Milliseconds(), age(k.first.ended), k.doubt)
 }
 
 // readKnown reads words that were said at a moment of the local clock.
 func readKnown(words string, said time.Time) (k known, ok bool) {
-	var patient, since, stepped, ran int64
+	var patient, since, stepped, ran, ended int64
 	n, err := fmt.Sscan(words, &k.version, &k.weight, &k.episode, &k.perSecond, &k.ceiling, &k.kept, &k.cut, &k.step,
-		&patient, &since, &stepped, &k.first.taken, &k.first.lately, &ran)
-	for _, f := range []float64{k.perSecond, k.ceiling, k.kept, k.cut, k.step, k.first.lately} {
+		&patient, &since, &stepped, &k.first.taken, &k.first.lately, &ran, &ended, &k.doubt)
+	for _, f := range []float64{k.perSecond, k.ceiling, k.kept, k.cut, k.step, k.first.lately, k.doubt} {
 		if !(f >= 0 && f <= highestRate) {
 			return known{}, false
 		}
 	}
-	for _, ms := range []int64{patient, since, stepped, ran} {
+	for _, ms := range []int64{patient, since, stepped, ran, ended} {
 		if ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
 			return known{}, false
 		}
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	k.patient, k.first.ran = ms(patient), ms(ran)
-	k.since, k.stepped = said.Add(-ms(since)), said.Add(-ms(stepped))
-	return k, n == 14 && err == nil
+	k.since, k.stepped, k.first.ended = said.Add(-ms(since)), said.Add(-ms(stepped)), said.Add(-ms(ended))
+	return k, n == 16 && err == nil
 }
 
 // newer reports whether k is to be believed rather than other.

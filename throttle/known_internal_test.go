@@ -11,14 +11,14 @@ import (
 // someKnown is what is known of a host that takes some 300 a second.
 func someKnown(now time.Time) known {
 	return known{version: 7, weight: 300, episode: 2, perSecond: 291.5, ceiling: 300, kept: 291.5, cut: 0.04, step: 0.02,
-		patient: time.Minute, since: now.Add(-9 * time.Second), stepped: now.Add(-2 * time.Second), first: flood{300, 300, 80 * time.Millisecond}}
+		patient: time.Minute, since: now.Add(-9 * time.Second), stepped: now.Add(-2 * time.Second), first: flood{300, 300, 80 * time.Millisecond, now.Add(-20 * time.Second)}}
 }
 
 func TestWhatIsKnownIsReadAsItWasSaid(t *testing.T) {
 	now := simulated
 	want := someKnown(now)
 	got, ok := readKnown(want.words(now), now.Add(time.Hour))
-	want.since, want.stepped = want.since.Add(time.Hour), want.stepped.Add(time.Hour) // the reader's clock is another
+	want.since, want.stepped, want.first.ended = want.since.Add(time.Hour), want.stepped.Add(time.Hour), want.first.ended.Add(time.Hour) // the reader's clock is another
 	if !ok || got != want {
 		t.Errorf("read %+v, %t; want %+v", got, ok, want)
 	}

@@ -19,6 +19,9 @@ const (
 	cutFew           = 0.1
 	steadyAfter      = 20 * time.Second
 	cutMore, cutMost = 0.04, 0.2
+	// atOnce is how soon a rate is refused that is more than a receiver takes
+	// which counts by the second: in the first whole one.
+	atOnce = 1500 * time.Millisecond
 	// probeAfter is how long a rate is kept before more than the last ceiling is
 	// tried. It doubles, up to probeMost, with every ceiling that is found where
 	// the last one was.
@@ -146,7 +149,7 @@ func (l *learned) restart() {
 // all is what was taken in the run that a refusal has ended, by all consumers.
 func (l *learned) all() flood {
 	own := l.tally()
-	return flood{own.taken + l.others.taken, float64(own.lately + l.others.lately), max(own.ran, l.others.ran)}
+	return flood{own.taken + l.others.taken, float64(own.lately + l.others.lately), max(own.ran, l.others.ran), l.refused}
 }
 
 // tally is what this consumer was given of it.
@@ -170,7 +173,7 @@ func (l *learned) estimate(t flood, before float64) (next, ceiling float64) {
 		return l.kept, before // which was borne until more was tried
 	case l.ceiling == 0:
 		if lately > 2*l.first.lately {
-			l.first = flood{t.taken, lately * 1.1, t.ran}
+			l.first = flood{t.taken, lately * 1.1, t.ran, t.ended}
 			return under * lately, 0 // the first said little
 		}
 		found := l.second(t, before)
@@ -184,7 +187,12 @@ func (l *learned) estimate(t flood, before float64) (next, ceiling float64) {
 
 // lower is the rate after one that was borne for a while, and was too high.
 func (l *learned) lower(t flood, before float64) float64 {
-	if t.ran > steadyAfter {
+	if t.ran < atOnce && l.doubt > 0 {
+		least := min(under*l.doubt, before*(1-cutMore))
+		l.cut, l.doubt = cutMore, 0
+		return least
+	}
+	if l.doubt = 0; t.ran > steadyAfter {
 		l.cut = 0
 	}
 	l.cut = min(max(2*l.cut, cutMore), cutMost)
@@ -201,11 +209,31 @@ func (l *learned) lower(t flood, before float64) float64 {
 func (l *learned) second(t flood, before float64) float64 {
 	switch {
 	case t.ran < time.Second:
-		return max(t.lately, before*0.6)
+		return max(t.lately, before*0.5)
 	case t.lately > l.first.lately*1.1 && t.ran > max(2*l.first.ran, 3*time.Second):
 		return max(float64(t.taken-l.first.taken)/(t.ran-l.first.ran).Seconds(), t.lately*0.6)
 	}
-	return min(t.lately, l.first.lately)
+	found := min(t.lately, l.first.lately)
+	l.doubt = l.overTheEdge(t, found)
+	return found
+}
+
+// overTheEdge is what the destination takes if the first flood began in one of
+// its seconds and ended in the next: less than most. Which part of the flood was
+// in the second one follows from how far into a second the next run was refused,
+// both having been given as much in theirs. It is rough, since a flood is not
+// even.
+func (l *learned) overTheEdge(t flood, most float64) float64 {
+	if t.ran > 2*time.Second || l.first.ran <= 0 || l.first.ran > time.Second {
+		return 0
+	}
+	fast, slow := float64(l.first.taken)/l.first.ran.Seconds(), float64(t.taken)/t.ran.Seconds()
+	if fast < 2*slow {
+		return most * (1 - cutMost)
+	}
+	later := t.ended.Add(-t.ran).Sub(l.first.ended) % time.Second // in its second it began than the flood ended
+	into := (t.ran + later - time.Second).Seconds() * slow / (fast - slow)
+	return max(fast*into, most/2)
 }
 
 // flood is what was taken before the first refusal.
@@ -213,6 +241,7 @@ type flood struct {
 	taken  int
 	lately float64
 	ran    time.Duration
+	ended  time.Time // by the refusal
 }
 
 // notePatience waits longer with the next probe when the last one found what

@@ -3,6 +3,7 @@ package throttle
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -176,6 +177,10 @@ func settles(seed uint64, to func(*rand.Rand) limiter, consumers int, perMS floa
 const simulatedRate = 300
 
 func TestAReceiverThatRefusesAboveARateIsSettledWithinTenSeconds(t *testing.T) {
+	seeds := uint64(5)
+	if os.Getenv("CARILLON_LONG") != "" {
+		seeds = 11
+	}
 	for _, tc := range []struct {
 		name          string
 		to            func(*rand.Rand) limiter
@@ -193,15 +198,15 @@ func TestAReceiverThatRefusesAboveARateIsSettledWithinTenSeconds(t *testing.T) {
 					t.Parallel()
 					var shares []float64
 					worstRefused := 0.0
-					for seed := range uint64(11) {
+					for seed := range seeds {
 						share, refused := settles(seed, tc.to, consumers, perMS)
 						shares = append(shares, share)
 						worstRefused = max(worstRefused, refused)
 					}
 					slices.Sort(shares)
-					t.Logf("median %.3f, worst %.3f of the rate; at most %.4f refused", shares[5], shares[0], worstRefused)
-					if shares[5] < tc.median || shares[0] < tc.worst || worstRefused > .03 {
-						t.Errorf("median %.3f, worst %.3f, refused %.4f; want %v, %v and under 0.03", shares[5], shares[0], worstRefused, tc.median, tc.worst)
+					t.Logf("median %.3f, worst %.3f of the rate; at most %.4f refused", shares[seeds/2], shares[0], worstRefused)
+					if shares[seeds/2] < tc.median || shares[0] < tc.worst || worstRefused > .03 {
+						t.Errorf("median %.3f, worst %.3f, refused %.4f; want %v, %v and under 0.03", shares[seeds/2], shares[0], worstRefused, tc.median, tc.worst)
 					}
 				})
 			}
