@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -481,6 +482,36 @@ func TestASlowRateGoesRound(t *testing.T) {
 		}
 		f.check(time.Now().Add(-38*time.Second), time.Now(), 0.98)
 	})
+}
+
+// The book of what was given was once cleared only where a frame has several
+// permits: a slow rate's state grew without end.
+func TestTheStateOfARateDoesNotGrow(t *testing.T) {
+	for _, rate := range []config.Rate{{Count: 30, Per: time.Minute}, {Count: 5, Per: time.Second}, {Count: 100, Per: time.Second}} {
+		t.Run(rate.String(), func(t *testing.T) {
+			inBubble(t, rate, func(f *fleet) {
+				f.join("a").work(8, 10*time.Millisecond)
+				f.join("b").work(8, 10*time.Millisecond)
+				time.Sleep(2 * time.Minute)
+				states := f.redis.states()
+				if len(states) != 1 {
+					t.Errorf("%d keys, want one", len(states))
+				}
+				for key, state := range states {
+					if len(state) > 1000 {
+						t.Errorf("after two minutes %s takes %d bytes:\n%s", key, len(state), state)
+					}
+				}
+			})
+		})
+	}
+}
+
+// states is a copy of all that is kept.
+func (r *luaRedis) states() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.state)
 }
 
 // TestTheSumHoldsBesideIrregularConsumers has consumers that send as much as they
