@@ -137,6 +137,8 @@ func TestEveryPromisedMetricTellsWhatHappened(t *testing.T) {
 		`carillon_dead_letters{channel="webhook"}`:                       1,
 	}
 	scrape(t, ingest).check(t, "ingest", queue)
+	limit := `carillon_inflight_limit{channel="webhook"}` // which is reckoned ten times a second
+	eventually(t, patience, "nothing is held back any more", func() bool { return scrape(t, consumer)[limit] == concurrency }, func() any { return scrape(t, consumer)[limit] })
 	scraped := scrape(t, consumer)
 	scraped.check(t, "consume", queue)
 	scraped.check(t, "consume", series{
@@ -147,7 +149,6 @@ func TestEveryPromisedMetricTellsWhatHappened(t *testing.T) {
 		`carillon_send_seconds{channel="webhook"}`:                         5, // 1, 2 twice, 3 twice
 		`carillon_delivery_age_seconds{channel="webhook",lane="normal"}`:   2, // what a provider took
 		`carillon_inflight{channel="webhook"}`:                             0,
-		`carillon_inflight_limit{channel="webhook"}`:                       concurrency,
 		`carillon_reclaimed_total{}`:                                       0,
 	})
 	if got := scraped.sum("carillon_template_cache_total{"); got != 5 { // every attempt is rendered
