@@ -443,6 +443,11 @@ func (w *world) await(what string, done func() bool) {
 func (w *world) ended(id string) queue.Record {
 	w.t.Helper()
 	var r queue.Record
+	defer func() {
+		if w.t.Failed() && r.Open() {
+			w.t.Logf("its record is %+v", r)
+		}
+	}()
 	w.await("the end of "+id, func() bool {
 		r = w.record(id)
 		return r.ID != "" && !r.Open()
