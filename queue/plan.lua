@@ -80,8 +80,9 @@ while a <= #ARGV do
   local steps = tonumber(ARGV[a + 7])
   a = a + 8
   local digests = a + n * 7
-  local stale = steps > 0 and not current(digests, steps)
-  -- The entry itself is the token: whoever deletes it makes the transition.
+  -- The entry itself is the token: whoever deletes it makes the transition. Where it is gone nothing is stale:
+  -- a digest that is open may be the one that this very plan has opened, whose reply was lost.
+  local stale = steps > 0 and not current(digests, steps) and #redis.call('XRANGE', stream, entry, entry) == 1
   local mine = not stale and redis.call('XDEL', stream, entry) == 1
   if mine and steps > 0 then lines = take(digests, steps, lines) end
   local longest = 0
