@@ -121,8 +121,9 @@ func (c *Collected) Live() (out []notice.Delivery) {
 }
 
 // CloseDigest closes what a delivery carries, and returns it. Closed again, by
-// whomever, it is as it was the first time, whatever version and now are. A
-// delivery that carries nothing has no items.
+// whomever, it is as it was the first time, whatever now is, and its version is
+// the first that anybody knew: who hands a digest on knows none. A delivery that
+// carries nothing has no items.
 func (q *Queue) CloseDigest(ctx context.Context, carrier, version string, now time.Time) (out Collected, err error) {
 	p, _, _, err := notice.SplitID(carrier)
 	if err != nil {

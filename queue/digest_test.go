@@ -54,3 +54,32 @@ func TestAPlanWhoseReplyWasLostIsNotDecidedAnewForItsOwnDigest(t *testing.T) {
 		w.plan(second, "what is in a digest that was closed since")
 	})
 }
+
+// Who hands a digest on closes it, and knows no template: the version that it is
+// sent with is that of its first attempt, and of every later one.
+func TestADigestThatIsHandedOnKeepsTheVersionOfItsFirstAttempt(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		first := w.noteFor("")
+		w.plan(first, "what opens a digest")
+		carrier := first.Deliveries[0].Delivery
+		second, third := w.noteFor(carrier.ID), w.noteFor(carrier.ID)
+		w.plan(second, "the second")
+		w.plan(third, "the third")
+		w.clock.Advance(time.Hour)
+		if n, _, err := w.Promote(t.Context()); n != 1 || err != nil {
+			t.Fatalf("promoted %d, %v", n, err)
+		}
+		l := w.lease(w.DeliveryReader("c1", notice.ChannelWebhook, notice.LaneNormal), 1)[0]
+		w.settle(&queue.Settlement{Kind: queue.Cancel, Lease: l, Delivery: &carrier, Entry: entry(w, notice.StatusCanceled)})
+		heir := second.Deliveries[0].Delivery.ID
+		for _, current := range []string{"v1", "v2"} {
+			got, err := w.CloseDigest(t.Context(), heir, current, w.clock.Now())
+			if err != nil || len(got.Items) != 1 || got.Items[0].ID != third.Deliveries[0].Delivery.ID {
+				t.Fatalf("carries %+v, %v; want the third alone", got, err)
+			}
+			if got.Version != "v1" {
+				t.Errorf("at a time when %s is current it is sent with %q, want v1", current, got.Version)
+			}
+		}
+	})
+}
