@@ -43,9 +43,9 @@ build: ## Build the static binary bin/carillon
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/carillon ./cmd/carillon
 
 .PHONY: test
-test: setup ## Vet, then run every test under the race detector
+test: setup ## Vet, then run every test under the race detector; the last lines say what failed
 	go vet ./...
-	go test -race ./...
+	.ci/test
 
 .PHONY: setup
 setup: ## Install what the tests need beyond Go (redis-server, gcc, chromium)

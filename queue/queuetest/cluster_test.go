@@ -4,14 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9/logging"
-
 	"github.com/carillonhq/carillon/queue/queuetest"
 )
 
 // The cluster itself: what the other rooms' tests build on.
 func TestAClusterKeepsItsDataThroughFailoversDeathsAndMigrations(t *testing.T) {
-	logging.Disable() // nodes go down on purpose here
 	began := time.Now()
 	c := queuetest.StartCluster(t)
 	t.Logf("up after %v", time.Since(began).Round(time.Millisecond))
@@ -50,7 +47,6 @@ func TestAClusterKeepsItsDataThroughFailoversDeathsAndMigrations(t *testing.T) {
 }
 
 func TestSentinelsPutTheReplicaInTheMastersPlace(t *testing.T) {
-	logging.Disable()
 	s := queuetest.StartSentinels(t)
 	first := s.Master()
 	s.Failover()

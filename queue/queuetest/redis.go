@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -68,6 +69,7 @@ func (s *Server) Restart() {
 // does not.
 func (s *Server) run() bool {
 	s.t.Helper()
+	logging.Disable() // servers go down on purpose, and tests say themselves what is wrong
 	cmd := exec.Command("redis-server", s.arguments()...)
 	// A test that is killed must not leave its server behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
