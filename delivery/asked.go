@@ -187,9 +187,8 @@ func (s *sender) share() {
 		s.Slots.Adapt()
 	}
 	if s.Board != nil {
-		s.Slots.Claim(func(ctx context.Context) bool {
-			return s.Board.Claim(ctx, throttle.Word{Kind: throttle.CredentialRefused})
-		})
+		about := throttle.Word{Kind: throttle.CredentialRefused}
+		s.Slots.Claim(func(ctx context.Context) bool { return s.Board.Claim(ctx, about) }, func() { s.Board.GiveBack(about) })
 	}
 }
 

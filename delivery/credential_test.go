@@ -69,3 +69,29 @@ func TestABrokenChannelSendsAndParksOnlyWhatProbes(t *testing.T) {
 		w.nothingLeft()
 	})
 }
+
+// A consumer waits for the end of a rest with a delivery that is taken back
+// meanwhile. It has claimed the right to probe by then, and makes no use of it:
+// kept, the others' deliveries would wait until this one has another to send.
+func TestTheRightToProbeIsGivenBackWhenWhatWaitedForItIsCanceled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	slots := w.start("c1").slots[notice.ChannelWebhook]
+	var claimed, back atomic.Int64
+	slots.Claim(func(context.Context) bool { claimed.Add(1); return true }, func() { back.Add(1) })
+	w.webhook.results(channels.Result{Verdict: channels.Broken, Code: "401", Err: errProvider})
+	w.admit(to("https://a.example/hook"))
+	w.await("the channel to be broken", func() bool { return slots.Broken() && slots.InUse() == 0 })
+	held := w.admit(to("https://b.example/hook"))
+	w.await("the second to be held", func() bool { return pendingDeliveries(w) == 1 })
+	if _, err := w.queue.Cancel(t.Context(), "acme", held); err != nil {
+		t.Fatal(err)
+	}
+	w.ended(held)
+	w.clock.Advance(11 * time.Second)
+	slots.Release(0) // lets whoever waits look at the clock again
+	w.await("a claim that is given back", func() bool { return claimed.Load() > 0 && back.Load() == claimed.Load() && slots.InUse() == 0 })
+	if n := len(w.webhook.sent(held)); n != 0 {
+		t.Errorf("what was canceled was sent %d times", n)
+	}
+}

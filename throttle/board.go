@@ -266,6 +266,10 @@ func (b *Board) Claim(ctx context.Context, about Word) bool {
 	return got
 }
 
+// GiveBack ends a Claim of which nothing came: another may find out. It blocks
+// as long as Redis takes to answer, two seconds at most.
+func (b *Board) GiveBack(about Word) { b.release(context.Background(), about) }
+
 func (b *Board) ask(ctx context.Context, what string, life time.Duration) (bool, error) {
 	got, err := b.claim.Run(ctx, b.rdb, []string{b.keys.probe(what), b.keys.ends}, b.consumer, life.Milliseconds(), what).Int()
 	if err != nil {

@@ -50,7 +50,7 @@ func (f *fault) unclear(now time.Time) {
 func (s *Slots) Break(atLeast time.Time) (wasWhole bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wasWhole = s.fault.rest == 0
+	wasWhole, s.probing = s.fault.rest == 0, false
 	s.fault.refused(s.now(), atLeast)
 	return wasWhole, s.fault.until
 }
@@ -61,6 +61,7 @@ func (s *Slots) Break(atLeast time.Time) (wasWhole bool, until time.Time) {
 func (s *Slots) Doubt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.probing = false
 	s.fault.unclear(s.now())
 }
 
@@ -69,6 +70,14 @@ func (s *Slots) Doubt() {
 func (s *Slots) Mend() (wasBroken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if wasBroken = s.mend(); wasBroken {
+		s.probing = false
+	}
+	return wasBroken
+}
+
+// mend is Mend, of what another consumer found out. The caller holds mu.
+func (s *Slots) mend() (wasBroken bool) {
 	if wasBroken = s.fault.rest > 0; wasBroken {
 		s.fault = fault{}
 		s.wake()
@@ -88,11 +97,11 @@ func (s *Slots) Broken() bool {
 // and for how long the channel rests; 0: that it takes it again. It reports
 // whether that was news.
 func (s *Slots) Hear(rest time.Duration) (news bool) {
-	if rest <= 0 {
-		return s.Mend()
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if rest <= 0 {
+		return s.mend()
+	}
 	news = s.fault.rest == 0
 	s.fault.rest = max(s.fault.rest, min(rest, faultMost))
 	s.fault.until = later(s.fault.until, s.now().Add(rest))

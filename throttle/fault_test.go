@@ -153,3 +153,56 @@ func TestWhoHasASlotMayNotBeginOnceTheChannelIsStopped(t *testing.T) {
 		may("rested, and alone", true)
 	})
 }
+
+// rights count how often the right to probe was claimed, and given back.
+type rights struct{ claimed, back int }
+
+func (r *rights) of(s *throttle.Slots) {
+	s.Claim(func(context.Context) bool { r.claimed++; return true }, func() { r.back++ })
+}
+
+// Whoever has the right to probe and makes no use of it must not keep it: the
+// others would wait for what never comes.
+func TestTheRightToProbeIsGivenBackWhenNothingIsFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := throttle.NewSlots(8, time.Now), &rights{}
+		r.of(s)
+		acquire(t, s, 1, 1)
+		s.Release(1)
+		if *r != (rights{}) {
+			t.Fatalf("with a credential that is taken: %+v", *r)
+		}
+		s.Break(time.Time{})
+		acquireAfter(t, s, 10*time.Second)
+		s.Release(0) // only wakes
+		if r.back != 0 {
+			t.Fatal("given back while its probe is under way")
+		}
+		s.Release(1) // there was nothing to send any more
+		if *r != (rights{1, 1}) {
+			t.Fatalf("after a slot that was not used: %+v, want it claimed and given back", *r)
+		}
+		for _, answer := range []struct {
+			name  string
+			takes func()
+		}{
+			{"refuses it still", func() { s.Break(time.Time{}) }},
+			{"does not say", s.Doubt},
+			{"takes it", func() { s.Mend() }},
+		} {
+			acquire(t, s, 1, 1)
+			answer.takes()
+			s.Release(1)
+			if r.back != 1 {
+				t.Errorf("given back though the provider %s, which is said to the others", answer.name)
+			}
+		}
+		s.Break(time.Time{})
+		acquireAfter(t, s, 10*time.Second)
+		s.Hear(0) // another consumer's word, while the probe is under way
+		s.Mend()
+		if s.Release(1); r.back != 2 {
+			t.Error("kept though nothing was said of its probe, since another had found out before")
+		}
+	})
+}

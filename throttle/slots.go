@@ -22,6 +22,8 @@ type Slots struct {
 	until    time.Time // the channel's pause
 	because  string    // in whose words
 	claim    func(context.Context) bool
+	unclaim  func()
+	probing  bool // the slot in use was claimed for a probe, and nothing was found out yet
 	fault    fault
 	changed  chan struct{} // closed when a slot is free again, or the pause moves
 	keys     pauses
@@ -177,11 +179,14 @@ func (s *Slots) MayBegin() bool {
 const claimAgain = 250 * time.Millisecond
 
 // Claim has whoever is about to find out whether the credential is mended ask
-// first: of all consumers one at a time does.
-func (s *Slots) Claim(first func(context.Context) bool) {
+// first: of all consumers one at a time does. back is told when a slot that was
+// claimed for is given back and nothing was found out with it: what was to be
+// sent was taken back meanwhile, or never came to the provider. The right to
+// probe is another's then. Neither is called while the Slots are locked.
+func (s *Slots) Claim(first func(context.Context) bool, back func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.claim = first
+	s.claim, s.unclaim = first, back
 }
 
 // mayProbe reports whether the slot that was taken may be used, if it is for a
@@ -190,7 +195,29 @@ func (s *Slots) mayProbe(ctx context.Context) bool {
 	s.mu.Lock()
 	claim, broken := s.claim, s.fault.rest > 0
 	s.mu.Unlock()
-	return claim == nil || !broken || claim(ctx)
+	if claim == nil || !broken {
+		return true
+	}
+	if !claim(ctx) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.probing = true
+	return true
+}
+
+// unprobed is what gives the right to probe back that came with the slot in
+// use; nil when there is none, or when something was found out with it: what is
+// said of that to the others ends the right.
+func (s *Slots) unprobed() (back func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.probing {
+		return nil
+	}
+	s.probing = false
+	return s.unclaim
 }
 
 func (s *Slots) changes() <-chan struct{} {
@@ -217,6 +244,11 @@ func await(ctx context.Context, wait time.Duration, changed <-chan struct{}) err
 
 // Release gives n slots back. More than are in use are not given.
 func (s *Slots) Release(n int) {
+	if n > 0 {
+		if back := s.unprobed(); back != nil {
+			back() // before another can claim the right anew
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = max(s.used-n, 0)
