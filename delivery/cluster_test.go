@@ -42,7 +42,7 @@ func TestNothingIsLostOnAClusterWhateverHappensToItsMasters(t *testing.T) {
 		{"a master is killed, and comes back as a replica", func() { c.KillMaster(key); c.Heal() }, acceptBatch},
 	}
 	for _, d := range disturbances {
-		t.Run(d.name, func(t *testing.T) {
+		went := t.Run(d.name, func(t *testing.T) {
 			twice, strays := drainThrough(t, s, d.do)
 			if twice > drained/10 {
 				t.Errorf("%d sends too many: more than can have been in flight", twice)
@@ -51,6 +51,9 @@ func TestNothingIsLostOnAClusterWhateverHappensToItsMasters(t *testing.T) {
 				t.Errorf("%d sends of what nobody was told is accepted, more than %d", strays, d.strays)
 			}
 		})
+		if !went {
+			return // what it left undone would be the next one's strays
+		}
 		c.Heal()
 	}
 }

@@ -423,17 +423,20 @@ func (w *world) record(id string) queue.Record {
 	return r
 }
 
-// await polls until done, and fails with what it saw last.
+// patience bounds every wait: it is for what hangs, on whatever machine.
+const patience = 3 * time.Minute
+
+// await polls until done, and fails when that does not come to pass.
 func (w *world) await(what string, done func() bool) {
 	w.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.t.Fatalf("not within a minute: %s", what)
+			w.t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

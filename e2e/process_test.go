@@ -15,7 +15,7 @@ import (
 
 // patience is how long anything may take that takes milliseconds on an idle
 // machine. It is never waited out when things go well.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // eventually polls until done, and fails the test when that does not come to
 // pass in time. state, asked only then, says how far it came.

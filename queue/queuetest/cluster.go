@@ -22,8 +22,10 @@ const (
 	// nodeTimeout is how long a node must be silent to be taken for dead: short
 	// for a test that waits for it, long for a machine that is busy.
 	nodeTimeout = 1500 * time.Millisecond
+	// migrateBatch is how many keys move at a time: what redis-cli moves.
+	migrateBatch = 10
 	// clusterPatience bounds every wait for a cluster or for Sentinels.
-	clusterPatience = 40 * time.Second
+	clusterPatience = 2 * time.Minute
 )
 
 // Cluster is a Redis Cluster of three masters with a replica each, on
@@ -363,8 +365,10 @@ func (c *Cluster) MigrateSlot(key string, halfway func()) {
 	to := c.anotherMaster(from)
 	to.must("CLUSTER", "SETSLOT", slot, "IMPORTING", from.id())
 	from.must("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id())
-	for first := true; ; first = false {
-		keys := from.must("CLUSTER", "GETKEYSINSLOT", slot, 1).([]any)
+	// One key first, so that there is a half way; one at a time would take a
+	// busy machine longer than any sender waits.
+	for first, batch := true, 1; ; first, batch = false, migrateBatch {
+		keys := from.must("CLUSTER", "GETKEYSINSLOT", slot, batch).([]any)
 		if len(keys) > 0 {
 			from.migrate(to, keys)
 		}
