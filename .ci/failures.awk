@@ -32,13 +32,13 @@ function report(package, how,    i, found) {
 		if (line[i] ~ /^--- FAIL: /) { i = test(i); found = 1 }
 		else if (line[i] ~ /^(panic: |fatal error: |WARNING: DATA RACE|SIG[A-Z]+: )/) { i = crash(i); found = 1 }
 	}
-	if (!found && package !~ /(build|setup) failed/) excerpt(lines - MOST + 1, lines)
+	if (!found && package !~ /(build|setup) failed/) excerpt(1, lines, 0) # it ends with the reason
 }
 
 # test says what stands indented below the failure at i, and returns where it ends.
 function test(i,    end) {
 	for (end = i; end < lines && line[end + 1] ~ /^[ \t]/; end++);
-	excerpt(i, end)
+	excerpt(i, end, MOST / 4) # and with what it came to
 	return end
 }
 
@@ -46,12 +46,20 @@ function test(i,    end) {
 # where it ends: the next test, or the end of the package.
 function crash(i,    end) {
 	for (end = i; end < lines && line[end + 1] !~ /^(--- FAIL: |FAIL|==================$)/; end++);
-	excerpt(i, end)
+	excerpt(i, end, MOST) # it begins with the culprit
 	return end
 }
 
-function excerpt(from, to,    i) {
-	if (from < 1) from = 1
-	for (i = from; i <= to && i < from + MOST; i++) say("  " line[i])
-	if (to >= from + MOST) say("  … and " (to - from - MOST + 1) " more lines, above")
+# excerpt says the lines from one to another without what is logged below an
+# error. When they are too many it leaves some out after the first head ones.
+function excerpt(from, to, head,    i, n, kept) {
+	for (i = from; i <= to; i++)
+		if (line[i] !~ / level=(DEBUG|INFO|WARN) |"level":"(DEBUG|INFO|WARN)"/) kept[++n] = line[i]
+	for (i = 1; i <= n; i++) {
+		if (n > MOST && i == head + 1) {
+			say("  … " (n - MOST) " more lines, above …")
+			i += n - MOST
+		}
+		if (i <= n) say("  " kept[i])
+	}
 }
