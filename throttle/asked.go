@@ -92,29 +92,49 @@ func (d *Destinations) Barred(at *Destination) (wait time.Duration, barred bool)
 	return 0, false
 }
 
+// askProbeAgain is how long a wish to probe may go unanswered: a word for which
+// the Board had no room is never heard.
+const askProbeAgain = 10 * time.Second
+
 // hasProbe reports whether a call may go, if it were a probe: only one of all
 // consumers makes it. Whoever has not asked yet asks.
 func (d *Destinations) hasProbe(at *Destination) bool {
 	if at.down == 0 || at.granted || d.rules.Told == nil {
 		return true
 	}
-	if !at.asked {
-		at.asked = true
+	if now := d.rules.Now(); now.Sub(at.asked) >= askProbeAgain {
+		at.asked = now
 		d.rules.Told(Word{Kind: ProbeWanted, Name: at.name})
 	}
 	return false
 }
 
 // Grant answers a Word that a probe is wanted. When another consumer makes it,
-// this one asks again after a while, unless it hears before what came of it.
+// this one asks again after a while, unless it hears before what came of it. A
+// right that this one has no use for any more is given back.
 func (d *Destinations) Grant(name string, granted bool) {
 	at := d.byName[name]
 	if at == nil || at.down == 0 {
+		if granted {
+			d.rules.Told(Word{Kind: ProbeOver, Name: name})
+		}
 		return
 	}
-	at.asked, at.granted = false, granted
-	if !granted {
+	at.asked, at.granted = time.Time{}, granted
+	switch {
+	case !granted:
 		at.until = d.rules.Now().Add(probeWait)
+	case at.pins == 0:
+		d.returnProbe(at)
+	}
+}
+
+// returnProbe leaves to others the probe that this consumer has the right to and
+// will not make, or that was in vain.
+func (d *Destinations) returnProbe(at *Destination) {
+	if at.granted {
+		at.granted = false
+		d.rules.Told(Word{Kind: ProbeOver, Name: at.name})
 	}
 }
 
@@ -126,7 +146,7 @@ func (d *Destinations) tellDown(at *Destination, was time.Duration, now time.Tim
 	switch {
 	case at.down > was:
 		d.rules.Told(Word{Kind: HostDown, Name: at.name, For: at.until.Sub(now), Because: "it could not be reached or did not answer"})
-	case at.down == was && was > 0 && !at.probing && !at.until.After(now):
+	case at.down == was && was > 0 && !at.probing && !at.granted && !at.until.After(now):
 		d.rules.Told(Word{Kind: ProbeOver, Name: at.name})
 	case at.down == 0 && was > 0:
 		d.rules.Told(Word{Kind: HostDown, Name: at.name})
@@ -141,12 +161,14 @@ func (d *Destinations) Hear(name string, down time.Duration) {
 	defer d.Unpin(at)
 	if down <= 0 {
 		if at.down > 0 {
+			d.returnProbe(at)
 			at.breaker, at.back = breaker{}, time.Time{}
 		}
 		return
 	}
 	if !at.probing {
-		at.down, at.until, at.granted = max(at.down, min(down, downMost), downFirst), now.Add(down), false
+		d.returnProbe(at)
+		at.down, at.until = max(at.down, min(down, downMost), downFirst), now.Add(down)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,9 @@ const (
 	// claimLife is how long the right to probe holds unless it is renewed, which
 	// it is with every look.
 	claimLife = 5 * time.Second
+	// claimMost is how long it is renewed: longer than any provider is waited
+	// for. What then is under way still may be probed once more by another.
+	claimMost = 2 * time.Minute
 	// sayQueue bounds the words that wait to be said. What finds no room is not
 	// said, and each other consumer finds it out for itself.
 	sayQueue = 1024
@@ -88,14 +92,14 @@ type Board struct {
 	listened  time.Time // when it was looked for last; zero: never
 
 	mu   sync.Mutex
-	held map[string]bool // rights to probe, by what they are about
+	held map[string]time.Time // rights to probe, by what they are about: since when
 }
 
 // NewBoard makes one consumer's view of a channel's board. No two live
 // consumers have the same name.
 func NewBoard(rdb redis.UniversalClient, namespace string, channel notice.Channel, consumer string) *Board {
 	return &Board{rdb: rdb, keys: keys{namespace}.board(channel), consumer: consumer, say: redis.NewScript(sayLua), listen: redis.NewScript(listenLua),
-		claim: redis.NewScript(claimLua), words: make(chan Word, sayQueue), since: "0", held: map[string]bool{}}
+		claim: redis.NewScript(claimLua), words: make(chan Word, sayQueue), since: "0", held: map[string]time.Time{}}
 }
 
 // Listener is the consumer's side of a Board. Its methods may be called by any
@@ -260,7 +264,7 @@ func (b *Board) Claim(ctx context.Context, about Word) bool {
 	}
 	if got {
 		b.mu.Lock()
-		b.held[what] = true
+		b.held[what] = time.Now()
 		b.mu.Unlock()
 	}
 	return got
@@ -282,7 +286,7 @@ func (b *Board) ask(ctx context.Context, what string, life time.Duration) (bool,
 func (b *Board) release(ctx context.Context, about Word) {
 	what := about.member()
 	b.mu.Lock()
-	held := b.held[what]
+	_, held := b.held[what]
 	delete(b.held, what)
 	b.mu.Unlock()
 	if held {
@@ -294,17 +298,24 @@ func (b *Board) release(ctx context.Context, about Word) {
 
 // renew keeps the rights that are held, while their probes are under way.
 func (b *Board) renew(ctx context.Context) {
-	b.mu.Lock()
-	held := make([]string, 0, len(b.held))
-	for what := range b.held {
-		held = append(held, what)
-	}
-	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, boardWait)
 	defer cancel()
-	for _, what := range held {
+	for _, what := range b.underWay() {
 		_, _ = b.ask(ctx, what, claimLife) // another has it by then, or nobody
 	}
+}
+
+// underWay are the rights that are held and not for too long: a probe of which
+// nothing came must not keep the others waiting for as long as this consumer
+// lives.
+func (b *Board) underWay() (out []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.held, func(_ string, since time.Time) bool { return time.Since(since) > claimMost })
+	for what := range b.held {
+		out = append(out, what)
+	}
+	return out
 }
 
 // retire gives everything back, so that nobody waits for what a consumer held
@@ -314,7 +325,7 @@ func (b *Board) retire() {
 	defer cancel()
 	b.mu.Lock()
 	held := b.held
-	b.held = map[string]bool{}
+	b.held = map[string]time.Time{}
 	b.mu.Unlock()
 	for what := range held {
 		_, _ = b.ask(ctx, what, 0)

@@ -31,7 +31,7 @@ type breaker struct {
 	probing  bool
 	down     time.Duration // how long it is left alone; 0: it is not
 	until    time.Time     // when the next probe may go
-	asked    bool          // for the right to probe
+	asked    time.Time     // when it asked for the right to probe last; zero: it was answered
 	granted  bool          // that right
 }
 

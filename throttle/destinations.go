@@ -270,9 +270,11 @@ func (d *Destinations) Pin(name string) *Destination {
 	return at
 }
 
-// Unpin ends a Pin.
+// Unpin ends a Pin. With the last one goes the right to probe that was not used.
 func (d *Destinations) Unpin(at *Destination) {
-	at.pins--
+	if at.pins--; at.pins == 0 && !at.probing {
+		d.returnProbe(at)
+	}
 	d.forgetIfBlank(at)
 }
 
