@@ -34,6 +34,24 @@ type Divided interface {
 	Places(destination string) int
 }
 
+// Relayed is an Adapter that sends by several relays, of which each may have a
+// rate.
+type Relayed interface {
+	Adapter
+	// Choose says by which relay the next message is to go: of those that work,
+	// in turn, the first whose account's rate lets it go about now, or else the
+	// one that lets it go first. wait is how long one more has to wait for the
+	// rate of an account; 0: not for long. It is called for every message, under
+	// a lock.
+	Choose(wait func(account string) time.Duration) Relay
+}
+
+// Relay is one of an adapter's relays.
+type Relay struct {
+	Key     string // tells it from the adapter's others
+	Account string // whose rate what it sends is counted by
+}
+
 // Message is one finished message for one address.
 type Message struct {
 	ID          string // the delivery's id: the same on every attempt
@@ -49,6 +67,13 @@ type Message struct {
 	CollapseKey string
 	Attempt     int    // 1 for the first
 	Unsubscribe string // email: the one-click link (RFC 8058) by which the reader leaves the category; empty when there is none
+
+	// Via is the Key of the relay that has been chosen, and whose permit has been
+	// taken; empty: the adapter chooses.
+	Via string
+	// Permit takes a permit of the rate of any other relay's account, when there
+	// is one now; nil: no relay has a rate.
+	Permit func(account string) bool
 }
 
 // Verdict is what a provider's answer means for the message.
@@ -94,6 +119,7 @@ const (
 	ScopeChannel Scope = iota // the whole channel
 	ScopeHost                 // the destination host
 	ScopeDevice               // the one address
+	ScopeRelay                // the relays that work, each of which is at its rate: nobody was asked, and nothing is paused
 )
 
 // Result is a provider's answer, classified.

@@ -139,6 +139,8 @@ type SMTP struct {
 	Password           Secret   `yaml:"password" doc:"for AUTH; never sent without TLS beyond this machine"`
 	Auth               SMTPAuth `yaml:"auth" doc:"auto (the best that is offered), plain, login, cram-md5, scram-sha-256 or xoauth2" default:"auto" enum:"auto,plain,login,cram-md5,scram-sha-256,xoauth2"`
 	TokenFile          string   `yaml:"token_file" doc:"file of the access token for xoauth2, in place of a password; read again at each login" path:"file"`
+	Rate               Rate     `yaml:"rate" doc:"how many mails a second the relay is given across every consumer together, as 14/s; no limit when empty. What is too much goes to the other relays, and waits where there are none" live:"true"`
+	Account            string   `yaml:"account" doc:"what rate is counted and shown by: relays with the same one share the rate, and the count goes on as long as it stays; host and port when empty" pattern:"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$" want:"a short name, as ses-eu"`
 	Connections        int      `yaml:"connections" doc:"the most kept connections" default:"16" min:"1" max:"1000"`
 	MailsPerConnection int      `yaml:"mails_per_connection" doc:"how many mails go over one connection before it is closed" default:"1000" min:"1" max:"1000000"`
 	CAFile             string   `yaml:"ca_file" doc:"PEM of the authorities to trust in place of the system's" path:"file"`
@@ -403,6 +405,7 @@ func (c *Email) checkRelays(r *rules) {
 	for i := range c.Relays {
 		c.Relays[i].check(r, fmt.Sprintf("%s[%d]", several, i))
 	}
+	c.checkRelayRates(r)
 }
 
 func (c *SMTP) check(r *rules, at string) {

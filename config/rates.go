@@ -2,10 +2,12 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -49,14 +51,14 @@ type TenantRates struct {
 }
 
 // KeyedRates are a channel's rates by what each is counted by; a table that the
-// channel does not have is empty.
-type KeyedRates struct{ Domains, Hosts, Tenants, Apps RateTable }
+// channel does not have is empty. Relays are by account, without patterns.
+type KeyedRates struct{ Domains, Hosts, Tenants, Apps, Relays RateTable }
 
 // RatesOf are the rates of a channel beside its own; none when it is off.
 func (c *Channels) RatesOf(channel string) (out KeyedRates) {
 	switch {
 	case channel == "email" && c.Email != nil:
-		return KeyedRates{Domains: c.Email.Rates.Domains.canonical(), Tenants: c.Email.Rates.Tenants}
+		return KeyedRates{Domains: c.Email.Rates.Domains.canonical(), Tenants: c.Email.Rates.Tenants, Relays: c.Email.relayRates()}
 	case channel == "apns" && c.APNs != nil:
 		return KeyedRates{Apps: c.APNs.Rates.Apps, Tenants: c.APNs.Rates.Tenants}
 	case channel == "fcm" && c.FCM != nil:
@@ -67,6 +69,57 @@ func (c *Channels) RatesOf(channel string) (out KeyedRates) {
 		return KeyedRates{Hosts: c.Webhook.Rates.Hosts.canonical(), Tenants: c.Webhook.Rates.Tenants}
 	}
 	return out
+}
+
+// RateAccount is what the relay's rate is counted by: its account, or its host
+// and port.
+func (c *SMTP) RateAccount() string {
+	if c.Account != "" {
+		return c.Account
+	}
+	return net.JoinHostPort(CanonicalHost(c.Host), strconv.Itoa(c.Port))
+}
+
+// relayRates are the rates of the relays that have one, each account once.
+func (c *Email) relayRates() (out RateTable) {
+	for _, relay := range c.Servers() {
+		entry := KeyedRate{relay.RateAccount(), relay.Rate}
+		if !relay.Rate.IsZero() && !slices.Contains(out, entry) {
+			out = append(out, entry)
+		}
+	}
+	return out
+}
+
+// FreeRelay reports whether a relay has no rate.
+func (c *Email) FreeRelay() bool {
+	return slices.ContainsFunc(c.Servers(), func(r Relay) bool { return r.Rate.IsZero() })
+}
+
+// checkRelayRates wants one rate of each account.
+func (c *Email) checkRelayRates(r *rules) {
+	at := func(i int) string {
+		if len(c.Relays) == 0 {
+			return "channels.email.smtp"
+		}
+		return fmt.Sprintf("channels.email.relays[%d]", i)
+	}
+	if len(c.Relays) > 0 && !c.SMTP.Rate.IsZero() {
+		r.fault("channels.email.smtp.rate", c.SMTP.Rate.String(), "stands beside relays: give it to one of them")
+	}
+	first := map[string]int{}
+	for i, relay := range c.Servers() {
+		account := relay.RateAccount()
+		other, taken := first[account]
+		switch {
+		case relay.Rate.Per > slowest:
+			r.fault(at(i)+".rate", relay.Rate.String(), "is too slow: want at least one in 31d")
+		case !taken:
+			first[account] = i
+		case relay.Rate != c.Relays[other].Rate:
+			r.fault(at(i)+".rate", relay.Rate.String(), fmt.Sprintf("differs from %s.rate, of the same account %q: give both the same, or each an account of its own", at(other), account))
+		}
+	}
 }
 
 // Of is the entry that a canonical name comes under; false when there is none,

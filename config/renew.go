@@ -11,7 +11,8 @@ type Renewal struct {
 }
 
 // Renew takes those values from read that may change while a process runs, and
-// keeps all others of c. A list counts as one key. Values are not named, since
+// keeps all others of c. A list counts as one key; where only some keys of its
+// elements are live, it follows while nothing else of it differs. Values are not named, since
 // some are secrets. Neither c nor read is changed, and the result shares what it
 // may with both. The error is a Faults: what was good in one file need not be
 // beside values of another.
@@ -47,10 +48,30 @@ func (w *renewing) key(path string, next, read reflect.Value, live bool) {
 		w.section(path, own.Elem(), read.Elem(), live)
 	case next.Kind() == reflect.Struct && shapeOf(next.Type()) == shapeSection:
 		w.section(path, next, read, live)
+	case !live && next.Kind() == reflect.Slice && w.elements(path, next, read):
 	case live:
 		next.Set(read)
 		w.changed = append(w.changed, path)
 	default:
 		w.waiting = append(w.waiting, path)
 	}
+}
+
+// elements takes what is live of each element of a list, when nothing else of
+// the list differs: otherwise who knows which element is which.
+func (w *renewing) elements(path string, next, read reflect.Value) bool {
+	if shapeOf(next.Type()) != shapeList || next.Len() != read.Len() || shapeOf(next.Type().Elem()) != shapeSection {
+		return false
+	}
+	own, trial := reflect.MakeSlice(next.Type(), next.Len(), next.Len()), renewing{}
+	reflect.Copy(own, next)
+	for i := range own.Len() {
+		trial.section(path, own.Index(i), read.Index(i), false)
+	}
+	if len(trial.waiting) > 0 {
+		return false
+	}
+	next.Set(own)
+	w.changed = append(w.changed, path)
+	return true
 }

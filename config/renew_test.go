@@ -16,6 +16,9 @@ throttle:
   quiet_hours: {from: "22:00", to: "08:00"}
 channels:
   webhook: {rate: 5/s, timeout: 15s}
+  email:
+    from: a@acme.example
+    relays: [{host: a.example, weight: 3, rate: 14/s}, {host: b.example, rate: 40/s}]
 `
 
 // TestARunningConfigurationTakesWhatMayChange changes one thing at a time.
@@ -36,6 +39,10 @@ func TestARunningConfigurationTakesWhatMayChange(t *testing.T) {
 		{"a tenant", "queue:", "tenants: [{tenant: acme, weight: 3}]\nqueue:", []string{"tenants"}, nil, "weight: 3"},
 		{"a timeout takes a restart", "timeout: 15s", "timeout: 16s", nil, []string{"channels.webhook.timeout"}, "timeout: 15s"},
 		{"a new channel takes a restart", "  webhook:", "  fcm: {project: p, endpoint: \"https://127.0.0.1\"}\n  webhook:", nil, []string{"channels.fcm"}, "webhook:"},
+		{"a relay's rate", "rate: 14/s", "rate: 28/s", []string{"channels.email.relays"}, nil, "rate: 28/s"},
+		{"a relay's rate beside another's weight", "rate: 14/s}, {host: b.example", "rate: 28/s}, {host: b.example, weight: 2", nil, []string{"channels.email.relays"}, "rate: 14/s"},
+		{"one relay in another's place", "a.example, weight: 3, rate: 14/s}, {host: b.example, rate: 40/s", "b.example, rate: 40/s}, {host: a.example, weight: 3, rate: 14/s", nil, []string{"channels.email.relays"}, "rate: 14/s"},
+		{"a relay less takes a restart", ", {host: b.example, rate: 40/s}", "", nil, []string{"channels.email.relays"}, "b.example"},
 		{"a rate beside a timeout", "rate: 5/s, timeout: 15s", "rate: 6/s, timeout: 16s",
 			[]string{"channels.webhook.rate"}, []string{"channels.webhook.timeout"}, "timeout: 15s"},
 	} {

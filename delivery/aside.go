@@ -22,6 +22,7 @@ type aside struct {
 	weights  weigh                  // of the turns
 	places   *throttle.Destinations // nil: the channel has one destination
 	quotas   *throttle.Quotas       // nil: the channel has no rates by name
+	relays   channels.Relayed       // nil: the channel has no relays
 	paced    func() bool            // the channel has a rate of its own; nil: it has none
 	lines    map[way]*asideLine
 	split    int           // lines that share their destination's places with others
@@ -389,6 +390,9 @@ func (l *asideLine) popLast() *task {
 // divide has the lanes know the destinations of a channel that has many.
 func (s *sender) divide() {
 	s.lanes.aside.quotas, s.lanes.aside.paced = s.Quotas, func() bool { return s.Pace.Limited() }
+	if relays, ok := s.Adapter.(channels.Relayed); ok {
+		s.lanes.aside.relays = relays
+	}
 	many, ok := s.Adapter.(channels.Divided)
 	if !ok {
 		return

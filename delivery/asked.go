@@ -17,8 +17,12 @@ import (
 const reportedHosts = 100
 
 // pause leaves what a provider asked for to be left alone, here and in every
-// other consumer.
+// other consumer. A mail that waits for its relays' rates stops nothing.
 func (s *sender) pause(d *notice.Delivery, o outcome, now time.Time) {
+	if o.pauseScope == channels.ScopeRelay {
+		s.p.metrics.throttled.WithLabelValues("relay", "defer").Inc()
+		return // the relays go on, at their rates
+	}
 	w := throttle.Word{Kind: throttle.ChannelPaused, For: o.pause.Sub(now), Because: inItsWords(o)}
 	switch o.pauseScope {
 	case channels.ScopeHost:

@@ -79,8 +79,8 @@ type Channel struct {
 	// Rates are where all consumers share out what a host was found to take;
 	// nil, or without a Board: each learns its own part of it.
 	Rates *throttle.Rates
-	// Quotas are the channel's rates by domain, host, tenant and account; nil:
-	// there are none.
+	// Quotas are the channel's rates by domain, host, tenant, account and relay;
+	// nil: there are none.
 	Quotas *throttle.Quotas
 }
 

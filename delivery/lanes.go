@@ -45,6 +45,7 @@ type task struct {
 	delivery *notice.Delivery
 	dest     string           // empty: the channel has one destination, or it cannot be sent
 	names    throttle.Names   // that it is counted by
+	via      string           // the relay that was chosen; empty: none was
 	way                       // pinned; zero: not asked for a place yet
 	placed   bool             // it has a place there, and the permits that it needs
 	permit   time.Time        // when it got those; zero: it needs none

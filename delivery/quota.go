@@ -44,8 +44,43 @@ func (a *aside) pin(t *task) bool {
 	if t.dest != "" {
 		t.at = a.places.Pin(t.dest)
 	}
+	a.route(t)
 	t.needs = a.quotas.Pin(t.names)
 	return t.way != (way{})
+}
+
+// route chooses by which relay a task goes, where any has a rate: it waits for
+// that one's. A task that cannot be read needs none.
+func (a *aside) route(t *task) {
+	if a.relays == nil || t.via != "" || !a.quotas.Counts(throttle.ScopeAccount) || !t.readable() {
+		return
+	}
+	relay := a.relays.Choose(func(account string) time.Duration {
+		return a.quotas.WaitOf(throttle.ScopeAccount, account, a.most/lineParts)
+	})
+	t.via, t.names[throttle.ScopeAccount] = relay.Key, relay.Account
+}
+
+// readable reports whether a task has a delivery, which is decoded when it was
+// not before.
+func (t *task) readable() bool {
+	if t.known() == nil {
+		d, err := readDelivery(t.lease.Payload)
+		if err != nil {
+			return false
+		}
+		t.delivery = &d
+	}
+	return true
+}
+
+// permits takes permits of relays' rates for whoever cannot go by the relay that
+// was chosen; nil where no relay has a rate.
+func (s *sender) permits() func(account string) bool {
+	if s.lanes.aside.relays == nil || !s.Quotas.Counts(throttle.ScopeAccount) {
+		return nil
+	}
+	return func(account string) bool { return s.Quotas.Try(throttle.ScopeAccount, account) }
 }
 
 func (a *aside) unpin(t *task) {

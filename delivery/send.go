@@ -167,7 +167,7 @@ func (s *sender) attempt(ctx context.Context, t *task, d *notice.Delivery) (out 
 	if err != nil {
 		return s.buried(l, d, now, "render", err)
 	}
-	note = join(digest, note)
+	note, m.Via, m.Permit = join(digest, note), t.via, s.permits()
 	began, probe := time.Now(), s.Slots.Broken()
 	result := s.Adapter.Send(ctx, m)
 	if result.Verdict == channels.Gone && result.GoneSince.IsZero() {

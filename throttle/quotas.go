@@ -18,7 +18,7 @@ type Scope uint8
 const (
 	ScopeHost    Scope = iota // the recipient's domain, or the endpoint's host
 	ScopeTenant               // whose delivery it is
-	ScopeAccount              // in whose name it is sent: an app's
+	ScopeAccount              // in whose name it is sent: an app's, or that of a relay
 
 	scopes = iota
 )
@@ -67,7 +67,7 @@ type Quota struct {
 func NewQuotas(rates *Rates, channel notice.Channel, r config.KeyedRates) *Quotas {
 	q := &Quotas{rates: rates, channel: channel, labels: [scopes]string{"host", "tenant", "account"}, now: time.Now, idle: list.New()}
 	if channel == notice.ChannelEmail {
-		q.labels[ScopeHost] = "domain"
+		q.labels[ScopeHost], q.labels[ScopeAccount] = "domain", "relay"
 	}
 	for i := range q.named {
 		q.named[i] = map[string]*Quota{}
@@ -83,8 +83,8 @@ func (q *Quotas) Replace(r config.KeyedRates) (raised map[string]float64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	raised = map[string]float64{}
-	q.tables = [scopes]config.RateTable{append(r.Domains, r.Hosts...), r.Tenants, r.Apps}
-	q.any.Store(len(q.tables[ScopeHost])+len(r.Tenants)+len(r.Apps) > 0)
+	q.tables = [scopes]config.RateTable{append(r.Domains, r.Hosts...), r.Tenants, append(r.Apps, r.Relays...)}
+	q.any.Store(len(q.tables[ScopeHost])+len(r.Tenants)+len(q.tables[ScopeAccount]) > 0)
 	for scope := range q.named {
 		for name, quota := range q.named[scope] {
 			_, rule := q.ruleOf(Scope(scope), name)
@@ -270,7 +270,8 @@ func (at *Quota) perSecond() float64 {
 	return rate.PerSecond() * part
 }
 
-// Scope names what is counted, as metrics do: domain, host, tenant, account.
+// Scope names what is counted, as metrics do: domain, host, tenant, account,
+// relay.
 func (at *Quota) Scope() string { return at.of.labels[at.scope] }
 
 // Key names the rate among all rates of all channels.

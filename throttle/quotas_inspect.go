@@ -10,7 +10,7 @@ import (
 // NamedRate is a rate by name as it holds for one name, or, without a name, as
 // it is configured for every name under a pattern.
 type NamedRate struct {
-	Scope string           // domain, host, tenant or account
+	Scope string           // domain, host, tenant, account or relay
 	Name  string           // as it is counted
 	Rule  config.KeyedRate // the entry, whose own name may be a pattern
 	Key   string           // what Rates.Inspect takes; empty without a name
@@ -56,6 +56,11 @@ func (q *Quotas) Rules() (out []NamedRate) {
 		}
 	}
 	return out
+}
+
+// RulesOf are the entries of one scope that have a rate.
+func (q *Quotas) RulesOf(scope string) []NamedRate {
+	return slices.DeleteFunc(q.Rules(), func(r NamedRate) bool { return r.Scope != scope })
 }
 
 // Named is the rate of a name that a consumer reports, by the present rules;

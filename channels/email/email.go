@@ -105,7 +105,7 @@ func (f *fleet) add(r *relay, cfg config.Relay, key string) {
 	if mails == 0 {
 		mails = mailsPerConnection
 	}
-	f.servers = append(f.servers, &server{name: r.address, key: key, weight: max(1, cfg.Weight),
+	f.servers = append(f.servers, &server{name: r.address, key: key, account: cfg.RateAccount(), weight: max(1, cfg.Weight),
 		pool: newPool(r.connect, cfg.Connections, mails, f.now)})
 }
 
@@ -121,6 +121,17 @@ func (a *Adapter) Close() error {
 	return nil
 }
 
+// Choose implements channels.Relayed: mails are shared out by weight, and a relay
+// that failed lately, or is at its rate, is passed over.
+func (a *Adapter) Choose(wait func(account string) time.Duration) channels.Relay {
+	s := a.fleet.choose(wait)
+	return channels.Relay{Key: s.key, Account: s.account}
+}
+
+// atRateWait is how long a mail stays away whose relay failed, while the others
+// are at their rates: it is chosen another then, and waits in its line.
+const atRateWait = time.Second
+
 // Send makes one attempt.
 func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result {
 	l, err := a.composer.compose(m)
@@ -132,7 +143,11 @@ func (a *Adapter) Send(ctx context.Context, m channels.Message) channels.Result 
 	if l.files, err = a.files.gather(ctx, m.Content.Email.Attachments); err != nil {
 		return withoutFile(err)
 	}
+	l.via, l.permit = m.Via, m.Permit
 	words, by, err := a.fleet.deliver(ctx, l)
+	if errors.Is(err, errAtRate) {
+		return channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeRelay, RetryAfter: atRateWait, Unsent: true, Code: "rate", Err: err}
+	}
 	if err != nil {
 		return classify(err, l.to)
 	}

@@ -3,9 +3,12 @@ package email
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"net/textproto"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,10 +24,11 @@ const (
 
 // server is one relay with its connections, and how it fares.
 type server struct {
-	name   string // host and port
-	key    string // where it stands in the configuration
-	weight int
-	pool   *pool
+	name    string // host and port
+	key     string // where it stands in the configuration
+	account string // whose rate it is counted by
+	weight  int
+	pool    *pool
 
 	// Guarded by fleet.mu.
 	current  int       // of the smooth weighted turns
@@ -41,12 +45,21 @@ type fleet struct {
 	servers []*server
 }
 
-// deliver hands l to the relay whose turn it is, or to the next one where that
-// relay fails before any of the mail was accepted. It returns the relay's words
-// of acceptance, and its name where there are several.
+// deliver hands l to the relay that it is to go by, or to the next one where
+// that relay fails before any of the mail was accepted. It returns the relay's
+// words of acceptance, and its name where there are several. A relay at its rate
+// is passed over; where one that works was, those that do not are not tried.
 func (f *fleet) deliver(ctx context.Context, l letter) (words, by string, err error) {
-	order := f.order()
+	order, well := f.order(l.via)
+	var full []string // accounts that are at their rates
 	for i, s := range order {
+		if i == well && len(full) > 0 {
+			break
+		}
+		if !l.mayGoBy(s) {
+			full = append(full, s.account)
+			continue
+		}
 		words, failed := s.deliver(ctx, len(order)-i, l)
 		f.note(s, failed)
 		if failed == nil {
@@ -57,7 +70,19 @@ func (f *fleet) deliver(ctx context.Context, l letter) (words, by string, err er
 			return "", s.name, failed
 		}
 	}
+	if len(full) > 0 && (well > 0 || err == nil) {
+		return "", "", fmt.Errorf("%w: %s", errAtRate, strings.Join(full, ", "))
+	}
 	return "", "", err
+}
+
+// errAtRate says that nothing is wrong but that the mail has to wait.
+var errAtRate = errors.New("the relays that it may go by are at their rates")
+
+// mayGoBy reports whether a relay's rate lets the mail go: that of the relay
+// which was chosen for it did before.
+func (l *letter) mayGoBy(s *server) bool {
+	return l.permit == nil || s.key == l.via || l.permit(s.account)
 }
 
 // gentler is the failure that tells of all relays: as long as one may work
@@ -69,28 +94,71 @@ func gentler(before, now error, to string) error {
 	return now
 }
 
-// order lists the relays as they are to be tried: the one whose turn it is,
-// the others that are well, and last those that failed lately, the one whose
-// rest ends soonest first.
-func (f *fleet) order() []*server {
+// choose is the relay that the next mail is to go by: of those that are well
+// the one whose turn it is among those that have a permit soon, or else the one
+// that has one first. While none is well it is the one whose rest ends soonest.
+func (f *fleet) choose(wait func(account string) time.Duration) *server {
 	if len(f.servers) == 1 {
-		return f.servers
+		return f.servers[0]
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	well, resting := f.divide()
+	if len(well) == 0 {
+		return resting[0]
+	}
+	soon := soonest(well, wait)
+	takeTurn(soon)
+	return soon[0]
+}
+
+// soonest are the relays whose rates let one more go first, all that let it go
+// about now among them.
+func soonest(well []*server, wait func(account string) time.Duration) (soon []*server) {
+	least := time.Duration(math.MaxInt64)
+	for _, s := range well {
+		switch w := wait(s.account); {
+		case w < least:
+			least, soon = w, append(soon[:0], s)
+		case w == least:
+			soon = append(soon, s)
+		}
+	}
+	return soon
+}
+
+// order lists the relays as they are to be tried, those that are well first:
+// the one that was chosen, or whose turn it is where none was, and the others;
+// and then those that failed lately, the one whose rest ends soonest first.
+func (f *fleet) order(via string) (order []*server, well int) {
+	if len(f.servers) == 1 {
+		return f.servers, 1
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	order, resting := f.divide()
+	if well = len(order); via == "" {
+		takeTurn(order)
+	} else if i := slices.IndexFunc(order, func(s *server) bool { return s.key == via }); i > 0 {
+		order[0], order[i] = order[i], order[0]
+	}
+	return append(order, resting...), well
+}
+
+// divide lists the relays that are well, and those that failed lately, the one
+// whose rest ends soonest first. The caller holds mu.
+func (f *fleet) divide() (well, resting []*server) {
 	now := f.now()
-	order := make([]*server, 0, len(f.servers))
-	var resting []*server
+	well = make([]*server, 0, len(f.servers))
 	for _, s := range f.servers {
 		if now.Before(s.until) {
 			resting = append(resting, s)
 			continue
 		}
-		order = append(order, s)
+		well = append(well, s)
 	}
-	takeTurn(order)
 	slices.SortFunc(resting, func(a, b *server) int { return a.until.Compare(b.until) })
-	return append(order, resting...)
+	return well, resting
 }
 
 // takeTurn puts the relay whose turn it is first: over any stretch each gets

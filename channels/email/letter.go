@@ -94,6 +94,9 @@ type letter struct {
 	leave      string // the one-click unsubscribe link, or empty
 	feedback   string // Feedback-ID
 	files      []file
+
+	via    string                    // the relay that was chosen; empty: none was
+	permit func(account string) bool // of another's rate; nil: there are none
 }
 
 // compose checks m and lays out its mail. An error names no address.

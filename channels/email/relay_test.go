@@ -271,7 +271,7 @@ func mailFor(id string) channels.Message {
 
 func send(t *testing.T, a *Adapter, m channels.Message) channels.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r := a.Send(ctx, m)
 	if ctx.Err() != nil {

@@ -121,7 +121,7 @@ type (
 		Channel     notice.Channel  `json:"channel"`
 		Concurrency int             `json:"concurrency"` // of each consumer, as configured
 		Rate        *rateState      `json:"rate,omitempty"`
-		Named       []namedState    `json:"rates,omitempty"` // by domain, host, tenant and account
+		Named       []namedState    `json:"rates,omitempty"` // by domain, host, tenant, account and relay
 		Holds       []holdState     `json:"holds"`
 		Learned     []learnedState  `json:"learned,omitempty"`
 		Consumers   []consumerState `json:"consumers"`

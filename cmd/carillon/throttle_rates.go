@@ -16,7 +16,7 @@ import (
 // namedState is a rate by name in `throttle show` and `throttle try --format
 // json`.
 type namedState struct {
-	By         string       `json:"by"`            // domain, host, tenant or account
+	By         string       `json:"by"`            // domain, host, tenant, account or relay
 	Name       string       `json:"name,omitzero"` // left out: the rate is for each name under the rule, and nothing waits for one
 	Rule       string       `json:"rule"`          // the entry's name
 	Rate       string       `json:"rate"`
@@ -142,9 +142,32 @@ func turnText(turn, now time.Time) string {
 	return "about " + turn.Format(time.RFC3339)
 }
 
-// tryNamed are the rates by name that would count a delivery.
+// tryNamed are the rates by name that would count a delivery; those of all
+// relays, though it would go by one.
 func (v *view) tryNamed(ctx context.Context, on channelState, d *notice.Delivery) ([]namedState, error) {
-	return v.standNamed(ctx, on.overview, v.quotas(d.Address.Channel).Of(delivery.CountedBy(d)))
+	quotas := v.quotas(d.Address.Channel)
+	return v.standNamed(ctx, on.overview, append(quotas.Of(delivery.CountedBy(d)), quotas.RulesOf(byRelay)...))
+}
+
+// byRelay is the scope of relays' rates, of which a mail needs but one.
+const byRelay = "relay"
+
+// binding are the rates that a delivery has to wait for: of the relays' only the
+// one that lets it go first, and none where a relay has no rate.
+func (v *view) binding(rates []namedState) (out []namedState) {
+	var soonest *namedState
+	for i := range rates {
+		switch r := &rates[i]; {
+		case r.By != byRelay:
+			out = append(out, *r)
+		case soonest == nil || r.Turn.Before(soonest.Turn):
+			soonest = r
+		}
+	}
+	if soonest != nil && !v.cfg.Channels.Email.FreeRelay() {
+		out = append(out, *soonest)
+	}
+	return out
 }
 
 // aboutHost are a channel's rates of one host: of mail, of the domain.

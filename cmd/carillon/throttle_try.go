@@ -28,7 +28,7 @@ type throttleTryCmd struct {
 
 // Help is the command's example.
 func (throttleTryCmd) Help() string {
-	return "Each address is told whether it would go now, wait until when by which rule, or end; then, rule by rule, the user's caps, the channel's rate, and the rates by domain, host, tenant and account that would count it, with what waits for them. It ends with 1 when the event would be refused.\n\nExample:\n\n    carillon throttle try --event event.json --config carillon.yaml\n    echo '{\"template\":\"order-shipped\",\"to\":{\"user\":\"u42\"},\"data\":{\"order\":\"A-1\"}}' | carillon throttle try --event -"
+	return "Each address is told whether it would go now, wait until when by which rule, or end; then, rule by rule, the user's caps, the channel's rate, and the rates by domain, host, tenant, account and relay that would count it, with what waits for them. It ends with 1 when the event would be refused.\n\nExample:\n\n    carillon throttle try --event event.json --config carillon.yaml\n    echo '{\"template\":\"order-shipped\",\"to\":{\"user\":\"u42\"},\"data\":{\"order\":\"A-1\"}}' | carillon throttle try --event -"
 }
 
 // The states of `throttle try --format json`.
@@ -47,7 +47,7 @@ type (
 		Digest  bool           `json:"digest,omitzero"` // it would be collected in, or carry, a digest
 		Caps    []ruleState    `json:"caps,omitempty"`
 		Rate    string         `json:"channel_rate,omitzero"`
-		Named   []namedState   `json:"rates,omitempty"` // by domain, host, tenant and account
+		Named   []namedState   `json:"rates,omitempty"` // by domain, host, tenant, account and relay
 	}
 	ruleState struct {
 		Rule    string     `json:"rule"`
@@ -204,7 +204,7 @@ func (v *view) expect(e delivery.Expected, on channelState, named []namedState) 
 	if held := delivery.Held(on.overview, address); !due.IsZero() && held.Until.After(due) {
 		stands, due = held, held.Until
 	}
-	if last := slowest(named); last != nil && !due.IsZero() && last.Turn.After(v.now.Add(soon)) && last.Turn.After(due) {
+	if last := slowest(v.binding(named)); last != nil && !due.IsZero() && last.Turn.After(v.now.Add(soon)) && last.Turn.After(due) {
 		stands, due = queue.Entry{Code: "rate", Detail: last.words(address.Channel)}, last.Turn
 	}
 	out := expectedState{Channel: address.Channel, Outcome: "go", Rule: stands.Code, Detail: stands.Detail, Digest: e.Digest, Caps: ruleStates(e.Rules), Named: named}
