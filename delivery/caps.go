@@ -10,16 +10,11 @@ import (
 	"github.com/carillonhq/carillon/throttle"
 )
 
-// capRounds is how often a place is asked for that is not in quiet hours,
-// which come once a day.
-const capRounds = 3
-
 // place is one delivery of a draft that a cap counts.
 type place struct {
 	d *draft
 	i int
 
-	asked    int           // for a place that is not in quiet hours
 	digest   *queue.Digest // what it may be collected in, once a cap has said so
 	limit    string        // the window of that cap
 	carrying bool          // it asks for a place of its own, to carry digest
@@ -35,7 +30,9 @@ func (at *place) id() string { return at.planned().Delivery.ID }
 
 // cap asks for a place under the recipient's caps for everything that may
 // start, in one round trip for the batch. A place in the recipient's quiet
-// hours is given back for one after them. It fails only when ctx ends.
+// hours is given back for one after them, each of a later day than the one
+// before: behind the last that the recipient has there is room at any time. It
+// fails only when ctx ends.
 func (p *Pipeline) cap(ctx context.Context, drafts []*draft) error {
 	places := p.capped(drafts)
 	c := collector{p: p, carriers: map[digestKey]string{}, candidates: map[digestKey]*place{}}
@@ -72,11 +69,7 @@ func take(places []*place, answers []throttle.Answer) (again, collecting []*plac
 			at.full(a)
 			collecting = append(collecting, at)
 		case at.d.answer(at.i, a):
-			if at.asked++; at.asked < capRounds {
-				again = append(again, at)
-			} else {
-				at.carrying = false
-			}
+			again = append(again, at)
 		case at.carries(a):
 			at.has = true
 			collecting = append(collecting, at)
@@ -137,11 +130,23 @@ func (d *draft) answer(i int, a throttle.Answer) (again bool) {
 		d.end(i, notice.StatusCapped, a.Rule, fmt.Sprintf("the cap of %s a user is full", a.Limit))
 	case throttle.Expire:
 		d.end(i, notice.StatusExpired, a.Rule, fmt.Sprintf("the cap of %s a user frees a place only at %s, when it has expired", a.Limit, stamp(a.Until)))
-	case throttle.Wait:
-		if a.Until.After(d.out[i].Due) {
-			d.wait(i, a.Until, a.Rule, fmt.Sprintf("the cap of %s a user is full until %s%s", a.Limit, stamp(a.Until), d.undigested(i, a)))
-			return d.keepQuiet(i, a.Until)
-		}
+	case throttle.Go, throttle.Wait:
+		return d.goes(i, a)
+	}
+	return false
+}
+
+// goes takes in that a delivery has a place, and reports whether that is for a
+// time that it must not go at: one in its quiet hours, or one before the end of
+// those, which it got before its plan was lost and they were wished for.
+func (d *draft) goes(i int, a throttle.Answer) (again bool) {
+	due := d.out[i].Due
+	switch {
+	case !due.IsZero() && a.Until.UnixMilli() < due.UnixMilli():
+		return true
+	case a.Action == throttle.Wait && a.Until.After(due):
+		d.wait(i, a.Until, a.Rule, fmt.Sprintf("the cap of %s a user is full until %s%s", a.Limit, stamp(a.Until), d.undigested(i, a)))
+		return d.keepQuiet(i, a.Until)
 	}
 	return false
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/carillonhq/carillon/config"
 	"github.com/carillonhq/carillon/delivery"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/recipients"
 	"github.com/carillonhq/carillon/throttle"
 )
 
@@ -116,4 +117,30 @@ func (w *world) usage() throttle.Usage {
 		w.t.Fatalf("%+v, %v", got, err)
 	}
 	return got[0]
+}
+
+// A consumer dies between the caps' decision and the plan, and before another
+// takes over the person asks not to be disturbed. The place of then is no place
+// for the hour at which it goes now.
+func TestAPlaceFromBeforeThePersonHadQuietHoursIsGivenBack(t *testing.T) {
+	t.Parallel()
+	s := hourly()
+	s.visibility, s.at = 300*time.Millisecond, time.Date(2026, 11, 2, 21, 30, 0, 0, time.UTC)
+	w := newWorld(t, s)
+	w.profile("ada", recipients.Profile{Email: "ada@example.com"})
+	c := w.start("c0")
+	w.ended(w.admit(toUser("ada", notice.MediumEmail)))
+	c.stop()
+	second := w.admit(toUser("ada", notice.MediumEmail))
+	<-w.startDying("c1")
+	w.profile("ada", recipients.Profile{Email: "ada@example.com", QuietHours: &recipients.QuietHours{From: "21:00", To: "08:00"}})
+	w.start("c2")
+	morning := time.Date(2026, 11, 3, 8, 0, 0, 0, time.UTC)
+	if until := last(w.became(second, 1, notice.StatusDeferred)).Until; !until.Equal(morning) {
+		t.Errorf("the second waits until %v, want %v", until, morning)
+	}
+	third := w.admit(toUser("ada", notice.MediumEmail))
+	if until := last(w.became(third, 1, notice.StatusDeferred)).Until; !until.Equal(morning.Add(time.Hour)) {
+		t.Errorf("the third waits until %v, want an hour after the second", until)
+	}
 }

@@ -251,6 +251,23 @@ func TestACapDoesNotPutOffIntoTheQuietHours(t *testing.T) {
 	}
 }
 
+// Somebody for whom so much waits that every day has its share: each further one
+// finds its first room at night, day after day. Given up after three days, it
+// went in the morning with its place in the night before, and with it another.
+func TestWhatWaitsForManyDaysGoesByDayAndKeepsItsCap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{at: time.Date(2026, 11, 2, 22, 30, 0, 0, time.UTC), quiet: &config.QuietHours{From: "22:00", To: "08:00"},
+		caps: []config.Cap{{Name: "sparse", Category: "*", Channel: "*", Limit: config.Rate{Count: 1, Per: 8 * time.Hour}, Over: config.OverDefer}}})
+	w.start("c1")
+	w.profile("ada", recipients.Profile{Email: "ada@example.com"})
+	for i := range 14 {
+		want := time.Date(2026, 11, 3+i/2, 8+8*(i%2), 0, 0, 0, time.UTC)
+		if until := last(w.became(w.admit(toUser("ada")), 1, notice.StatusDeferred)).Until; !until.Equal(want) {
+			t.Errorf("number %d waits until %v, want %v", i+1, until, want)
+		}
+	}
+}
+
 // A profile that could not be read counted as none, and with it what its
 // person does not want.
 func TestAProfileThatCannotBeReadSendsNothing(t *testing.T) {
