@@ -157,6 +157,9 @@ func (l *loader) overridden(path string, f field) bool {
 
 // plainKey is a key for use in a fault: short and without control characters.
 func plainKey(key string) string {
+	if key == "" {
+		return `""`
+	}
 	for _, r := range key {
 		if r <= ' ' || r == '.' || r == '[' || r > '~' {
 			return strconv.Quote(clip(key))
@@ -183,7 +186,7 @@ func (l *loader) decodeList(key string, n *yaml.Node, v reflect.Value, f field) 
 		v.SetZero()
 		return
 	case n.Kind != yaml.SequenceNode:
-		l.fault(key, n, "", fmt.Sprintf("is %s, want a list: write it as [one, two]", kindOf(n)))
+		l.fault(key, n, "", fmt.Sprintf("is %s, want a list: %s", kindOf(n), listForm(v.Type().Elem(), n)))
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
@@ -195,6 +198,17 @@ func (l *loader) decodeList(key string, n *yaml.Node, v reflect.Value, f field) 
 		l.decode(key+"["+strconv.Itoa(i)+"]", item, element, f)
 	}
 	v.Set(list)
+}
+
+// listForm is how a list of elements is written, to who wrote n in its place.
+func listForm(element reflect.Type, n *yaml.Node) string {
+	switch {
+	case shapeOf(element) != shapeSection:
+		return "write it as [one, two]"
+	case n.Kind == yaml.MappingNode:
+		return "put a dash before it, or [ ] around it"
+	}
+	return "write it as [{" + strings.Join(keysOf(fieldsOf(sectionType(element))), ": …, ") + ": …}]"
 }
 
 // decodeText sets v to the scalar n, its ${NAME} replaced.

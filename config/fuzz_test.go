@@ -84,6 +84,9 @@ func TestValuesAreReadAsTheyAreWritten(t *testing.T) {
 		{"a window", rate, "3/24h", "3/24h"},
 		{"a window of days", rate, "3/7d", "3/168h"},
 		{"none", rate, "0/s", ""},
+		{"a tenth", rate, "0.1/s", ""},
+		{"a count that no script can reckon with", rate, "1000000000/s", ""},
+		{"in no time", rate, "3/0s", ""},
 		{"no time", rate, "5/", ""},
 		{"backwards", rate, "5/-1s", ""},
 	}

@@ -244,7 +244,8 @@ func (c *Channels) checkRates(r *rules) {
 	if c.APNs != nil {
 		c.APNs.Rates.Apps.check(r, "channels.apns.rates.apps", appName)
 	}
-	for channel := range c.limits() {
+	for channel, limits := range c.limits() {
+		checkSlowest(r, "channels."+channel+".rate", limits.Rate)
 		c.RatesOf(channel).Tenants.check(r, "channels."+channel+".rates.tenants", tenantName)
 	}
 }
@@ -266,9 +267,14 @@ func (t RateTable) check(r *rules, at string, canonical func(string) (name, wron
 			continue
 		}
 		first[name] = written
-		if rate := t[i].Rate; !rate.IsZero() && rate.Per > slowest {
-			r.fault(key, rate.String(), "is too slow: want at least one in 31d")
-		}
+		checkSlowest(r, key, t[i].Rate)
+	}
+}
+
+// checkSlowest refuses a rate whose time is longer than what is counted lives.
+func checkSlowest(r *rules, key string, rate Rate) {
+	if rate.Per > slowest {
+		r.fault(key, rate.String(), "is too slow: want at least one in 31d")
 	}
 }
 

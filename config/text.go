@@ -86,7 +86,11 @@ func setRate(p *Rate, text string) (wrong string) {
 		*p = Rate{}
 		return ""
 	}
-	return setParsed(p, text, ParseRate, rateForm)
+	rate, wrong := readRate(text)
+	if wrong == "" {
+		*p = rate
+	}
+	return wrong
 }
 
 // setBound sets p, where empty text is no bound.

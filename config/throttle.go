@@ -27,7 +27,7 @@ type Throttle struct {
 
 // Cap is one limit on what one recipient gets.
 type Cap struct {
-	Name     string `yaml:"name" doc:"the rule's name in records, under which its counts survive a change of the rest; made of the other fields when empty"`
+	Name     string `yaml:"name" doc:"the rule's name in records, under which its counts survive a change of the rest; made of the other fields when empty" pattern:"^[^\\p{C}\\s]([^\\p{C}]{0,198}[^\\p{C}\\s])?$" want:"a name: 1 to 200 characters that can be printed, with no space at an end"`
 	Tenant   string `yaml:"tenant" doc:"whose notifications it counts; * for everybody's" default:"\"*\"" pattern:"^([A-Za-z0-9._-]{1,64}|\\*)$" want:"a tenant, or * for any"`
 	Category string `yaml:"category" doc:"the category it counts; * for any" default:"\"*\"" required:"true" want:"a category, or * for any"`
 	Channel  string `yaml:"channel" doc:"email, push or webhook; * for any" default:"\"*\"" enum:"*,email,push,webhook"`
@@ -65,6 +65,9 @@ func (c *Throttle) check(r *rules, keys []Key) {
 		c.PerUser[i].check(r, at)
 		c.PerUser[i].checkTenant(r, at, keys)
 		name := c.PerUser[i].Called()
+		if c.PerUser[i].Limit.IsZero() && name == c.PerUser[i].described() {
+			continue // its name is made of a limit that could not be read
+		}
 		if j, taken := first[name]; taken {
 			r.fault(at+".name", name, fmt.Sprintf("is throttle.per_user[%d]'s name too: give each rule a name of its own", j))
 			continue
@@ -116,9 +119,11 @@ func (c *Cap) checkTenant(r *rules, at string, keys []Key) {
 // Called is the cap's name, or where it has none what it does, as
 // "marketing/*:3/24h" or "*/push:20/24h,burst:2/10m,tenant:acme,lane:bulk".
 func (c *Cap) Called() string {
-	if c.Name != "" {
-		return c.Name
-	}
+	return cmp.Or(c.Name, c.described())
+}
+
+// described is what the cap does, for one that has no name.
+func (c *Cap) described() string {
 	name := cmp.Or(c.Category, "*") + "/" + cmp.Or(c.Channel, "*") + ":" + c.Limit.String()
 	if !c.Burst.IsZero() {
 		name += ",burst:" + c.Burst.String()

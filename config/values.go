@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -144,20 +145,62 @@ type Rate struct {
 
 // ParseRate reads a Rate.
 func ParseRate(s string) (Rate, error) {
+	rate, wrong := readRate(s)
+	if wrong != "" {
+		return Rate{}, fmt.Errorf("%q %s", s, wrong)
+	}
+	return rate, nil
+}
+
+// readRate reads a Rate, or says what is wrong with it, in words that follow s.
+func readRate(s string) (rate Rate, wrong string) {
 	count, per, ok := strings.Cut(s, "/")
-	n, err := strconv.Atoi(strings.TrimSpace(count))
-	if !ok || err != nil || n <= 0 {
-		return Rate{}, fmt.Errorf("%q %s", s, rateForm)
+	if !ok {
+		return Rate{}, rateForm
+	}
+	n, wrong := readCount(strings.TrimSpace(count))
+	if wrong != "" {
+		return Rate{}, wrong
 	}
 	per = strings.TrimSpace(per)
 	if per != "" && (per[0] < '0' || per[0] > '9') {
 		per = "1" + per
 	}
-	d, err := ParseDuration(per)
-	if err != nil || d <= 0 {
-		return Rate{}, fmt.Errorf("%q %s", s, rateForm)
+	switch d, err := ParseDuration(per); {
+	case err != nil:
+		return Rate{}, rateForm
+	case d <= 0:
+		return Rate{}, "is in no time at all, which nothing can be counted in: write it as 100/s, 10/1m or 3/24h"
+	default:
+		return Rate{Count: n, Per: d.Std()}, ""
 	}
-	return Rate{Count: n, Per: d.Std()}, nil
+}
+
+// readCount reads what stands before a rate's slash.
+func readCount(s string) (n int, wrong string) {
+	switch n, err := strconv.Atoi(s); {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, "is too much to count: write it as 999999999/s at most"
+	case isNumber(s) && err != nil:
+		return 0, "has no whole number as its count: write it as 3/2h in place of 1.5/h, as 1000/s in place of 1e3/s"
+	case err != nil:
+		return 0, rateForm
+	case n <= 0:
+		return 0, "lets nothing through: write it as 1/24h or more, or leave it out for no limit"
+	case n > mostOfRate:
+		return 0, "is too much to count: write it as 999999999/s at most"
+	default:
+		return n, ""
+	}
+}
+
+// mostOfRate is the largest count of a rate: with it every sum of permits is
+// exact in a float64, which is what Redis' scripts reckon in.
+const mostOfRate = 999_999_999
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 // IsZero reports whether r is no limit.
