@@ -170,10 +170,13 @@ func Held(o throttle.Overview, a notice.Address) (held queue.Entry) {
 func HostOf(a notice.Address) string { return hostOf(a) }
 
 // CountedBy are the names that rates by name count a delivery by, as a consumer
-// finds them.
+// finds them: a host without the port that is its scheme's own.
 func CountedBy(d *notice.Delivery) throttle.Names {
-	host := config.CanonicalHost(hostOf(d.Address))
-	return countedBy(d, strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80"))
+	host, usual := config.CanonicalHost(hostOf(d.Address)), ":443"
+	if strings.HasPrefix(strings.ToLower(endpointOf(d.Address)), "http://") {
+		usual = ":80"
+	}
+	return countedBy(d, strings.TrimSuffix(host, usual))
 }
 
 // isHost reports whether what a Word names is a host, with its scheme or

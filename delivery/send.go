@@ -382,20 +382,25 @@ func (s *sender) unreadable(l *queue.Lease, err error) *queue.Settlement {
 // hostOf is who answers for an address: the endpoint's host, the mailbox's
 // domain; the channel where there is but one.
 func hostOf(a notice.Address) string {
-	target := a.To
-	switch a.Channel {
-	case notice.ChannelEmail:
-		return target[strings.LastIndexByte(target, '@')+1:]
-	case notice.ChannelWebPush:
-		var subscription struct {
-			Endpoint string `json:"endpoint"`
-		}
-		if json.Unmarshal([]byte(target), &subscription) == nil {
-			target = subscription.Endpoint
-		}
+	if a.Channel == notice.ChannelEmail {
+		return a.To[strings.LastIndexByte(a.To, '@')+1:]
 	}
-	if u, err := url.Parse(target); err == nil && u.Host != "" {
+	if u, err := url.Parse(endpointOf(a)); err == nil && u.Host != "" {
 		return u.Host
 	}
 	return string(a.Channel)
+}
+
+// endpointOf is the URL that an address is called at, as far as it has one.
+func endpointOf(a notice.Address) string {
+	if a.Channel != notice.ChannelWebPush {
+		return a.To
+	}
+	var subscription struct {
+		Endpoint string `json:"endpoint"`
+	}
+	if json.Unmarshal([]byte(a.To), &subscription) != nil {
+		return a.To
+	}
+	return subscription.Endpoint
 }
