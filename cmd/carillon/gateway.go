@@ -30,6 +30,7 @@ import (
 	"github.com/carillonhq/carillon/recipients"
 	"github.com/carillonhq/carillon/templates"
 	"github.com/carillonhq/carillon/templates/shelf"
+	"github.com/carillonhq/carillon/throttle"
 )
 
 // gateway is what ingest and consume have in common: the configuration's parts
@@ -41,7 +42,8 @@ type gateway struct {
 	rdb       redis.UniversalClient
 	readers   redis.UniversalClient
 	queue     *queue.Queue
-	clock     *queue.Clock // the one by which all that is shared goes
+	places    *throttle.Caps // under no rules: to give back what was taken under any
+	clock     *queue.Clock   // the one by which all that is shared goes
 	people    *recipients.Store
 	catalogue *templates.Store
 	shelf     *shelf.Shelf
@@ -152,6 +154,9 @@ func (g *gateway) openQueue(ctx context.Context) error {
 	}
 	g.queue = q
 	g.onClose(q.Close)
+	if g.places, err = throttle.NewCaps(g.rdb, g.cfg.Queue.Namespace, q.Partition, nil); err != nil {
+		return err
+	}
 	g.background(ctx, q.RunErasures)
 	name := consumerName()
 	g.background(ctx, func(ctx context.Context) { q.Attend(ctx, name) })

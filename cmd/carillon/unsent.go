@@ -11,11 +11,7 @@ import (
 // were never sent. Where it fails a place is free when its window has passed:
 // nobody gets more than the caps allow.
 func (g *gateway) giveBack(ctx context.Context, unsent []queue.Unsent) {
-	caps, err := throttle.NewCaps(g.rdb, g.cfg.Queue.Namespace, g.queue.Partition, nil)
-	if err == nil {
-		err = caps.Release(ctx, placesOf(unsent, g.clock))
-	}
-	if err != nil {
+	if err := g.places.Release(ctx, placesOf(unsent, g.clock)); err != nil {
 		g.log.Warn("the places of deliveries that were not sent stay taken until their windows have passed", "deliveries", len(unsent), "error", err)
 	}
 }
