@@ -307,7 +307,7 @@ func TestAStoreThatIsAwayIsWaitedForUnlessOnce(t *testing.T) {
 	if a, err = archive.Open(o); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	ran := make(chan error)
 	go func() { ran <- a.Run(ctx, false) }()
 	for len(archived(t, dir)) == 0 && ctx.Err() == nil {

@@ -194,7 +194,7 @@ func TestRedrivingEverythingEndsThoughItComesBackAtOnce(t *testing.T) {
 		w.put("event", "{not json")
 	}
 	w.await("the dead letters", func() bool { return len(w.buried()) == letters })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if n, err := w.queue.RedriveAll(ctx, queue.DeadFilter{Channel: notice.ChannelInbox}); n != letters || err != nil {
 		t.Errorf("redriven %d, %v; want each once", n, err)

@@ -342,7 +342,7 @@ func (r *running) stop() {
 	r.cancel()
 	select {
 	case <-r.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		r.w.t.Error("the pipeline does not stop")
 	}
 }

@@ -55,7 +55,7 @@ func TestEveryCommandOfTheDocumentationWorksAsPasted(t *testing.T) {
 			name, _, _ := strings.Cut(strings.TrimPrefix(command, "curl "), "\n")
 			t.Run(name, func(t *testing.T) {
 				w := startWhole(t)
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				cmd := exec.CommandContext(ctx, "sh", "-euc", strings.Replace(command, "curl ", "curl -w '\n%{http_code}' ", 1))
 				cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "KEY=" + acmeKey, "CARILLON=" + w.url, "TOKEN=" + w.token}

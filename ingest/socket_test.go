@@ -33,7 +33,7 @@ func (f *fixture) dial() *socket {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	return &socket{conn, f.t, bufio.NewReader(conn)}
 }
 

@@ -62,7 +62,7 @@ func openStore(t *testing.T) (s *Store, dir string, log *logBuffer) {
 // waitFor waits until the store's reloads have made good hold.
 func waitFor(t *testing.T, s *Store, what string, good func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		changed := s.Changed()
 		if good() {

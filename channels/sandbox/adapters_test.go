@@ -79,7 +79,7 @@ func TestRealAdaptersSpeakWithTheStandIns(t *testing.T) {
 			box := start(t, o)
 			for c, adapter := range adapters(t, box) {
 				t.Run(string(c), func(t *testing.T) {
-					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					defer cancel()
 					if got := adapter.Send(ctx, finished(t, box, c)); got.Verdict != channels.Sent {
 						t.Fatalf("%s %s: %v; refused: %+v", got.Verdict, got.Code, got.Err, box.Refusals())

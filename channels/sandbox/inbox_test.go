@@ -230,7 +230,7 @@ func openStream(t *testing.T, base, query string, header map[string]string) stre
 	for name, value := range header {
 		req.Header.Set(name, value)
 	}
-	c := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	c := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
 	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func start(t testing.TB, o sandbox.Options) *sandbox.Sandbox {
 // wait is the n newest messages that match f, or the test's end.
 func wait(t *testing.T, box *sandbox.Sandbox, n int, f sandbox.Filter) []sandbox.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got, err := box.Wait(ctx, n, f)
 	if err != nil {
@@ -62,7 +62,7 @@ func client(t *testing.T, box *sandbox.Sandbox, h2 bool) *http.Client {
 		transport.Protocols.SetHTTP2(true)
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 // reply is an HTTP answer that was read to its end.

@@ -114,7 +114,7 @@ func message(id, subscription string) channels.Message {
 }
 
 func send(t testing.TB, a *Adapter, m channels.Message) channels.Result {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return a.Send(ctx, m)
 }

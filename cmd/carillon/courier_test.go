@@ -105,7 +105,7 @@ func TestPreviewServeSendsTestsThroughTheConfiguredChannels(t *testing.T) {
 	if answer := postJSON(t, base+"api/test", string(token[1]), strings.Replace(mail, "grace@", "nobody ", 1)); strings.Contains(answer, `"ok":true`) || strings.Contains(answer, "nobody") {
 		t.Errorf("to what is no mailbox: %s", answer)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got, err := box.Wait(ctx, 1, sandbox.Filter{Channel: notice.ChannelEmail})
 	if err != nil || len(got) != 1 || !strings.Contains(got[0].Raw, "grace@example.com") {

@@ -153,7 +153,7 @@ func served(t *testing.T, args ...string) string {
 		return regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(line)
 	case <-ended:
 		t.Fatalf("it ended: %s", stderr.String())
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no address was printed")
 	}
 	return ""

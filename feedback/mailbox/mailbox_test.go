@@ -97,12 +97,12 @@ func (w *world) token(address string) string {
 // dial begins a conversation.
 func (w *world) dial() *smtp.Client {
 	w.t.Helper()
-	conn, err := net.DialTimeout("tcp", w.address, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", w.address, time.Minute)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	c, err := smtp.NewClient(conn, "localhost")
 	if err != nil {
 		w.t.Fatal(err)
@@ -371,18 +371,18 @@ func TestBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		if _, _, err := textproto.NewReader(textproto.NewConn(conn).R).ReadResponse(220); replies(t, err) != 421 {
 			t.Errorf("the third is answered %v", err)
 		}
 		_, _ = one.Quit(), two.Quit()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for {
 			conn, err := net.Dial("tcp", w.address)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
 			_, _, err = textproto.NewConn(conn).ReadResponse(220)
 			conn.Close()
 			if err == nil {

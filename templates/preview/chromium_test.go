@@ -160,11 +160,11 @@ func (b *tab) clickMail() {
 	_ = chromedp.Do(ctx, chromedp.MouseClickXY(float64(frame.Min.X+frame.Dx()/2), float64(frame.Min.Y+frame.Dy()/2)))
 }
 
-// shows waits until the frame has from least to most pixels of a colour, 10
-// seconds at most.
+// shows waits until the frame has from least to most pixels of a colour, a
+// minute at most.
 func (b *tab) shows(want color.RGBA, least, most int) {
 	b.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for got := b.pixels(want); got < least || got > most; got = b.pixels(want) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the frame has %d pixels of %v, want %d to %d", got, want, least, most)

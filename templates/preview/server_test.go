@@ -293,7 +293,7 @@ func TestTheSourcesAreTheTemplatesOwnAndTheSharedOnes(t *testing.T) {
 
 func TestThePageIsToldOfChangesAndShowsWhyOneIsRefused(t *testing.T) {
 	base, dir := serve(t)
-	client := http.Client{Timeout: 15 * time.Second}
+	client := http.Client{Timeout: time.Minute}
 	response, err := client.Get(base + "api/events")
 	if err != nil {
 		t.Fatal(err)
@@ -321,7 +321,7 @@ func TestThePageIsToldOfChangesAndShowsWhyOneIsRefused(t *testing.T) {
 
 func TestWarningsAreListedApart(t *testing.T) {
 	base, dir := serve(t)
-	client := http.Client{Timeout: 15 * time.Second}
+	client := http.Client{Timeout: time.Minute}
 	response, err := client.Get(base + "api/events")
 	if err != nil {
 		t.Fatal(err)

@@ -290,7 +290,7 @@ func title(t *testing.T, c *templates.Catalogue, version string) string {
 
 func await(t *testing.T, what string, good func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
