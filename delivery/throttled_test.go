@@ -78,6 +78,10 @@ func throttlings() map[string]throttling {
 			w.email.results(channels.Result{Verdict: channels.Broken, Code: "535", Err: errors.New("no such user")})
 			return w.start("c1")
 		}, mails(1), "channel", "pause", notice.StatusDeferred, "535", "no such user", false},
+		"relays at their rates": {setup{}, func(w *world) *running {
+			w.email.results(channels.Result{Verdict: channels.Throttled, Scope: channels.ScopeRelay, Code: "rate", RetryAfter: time.Second, Unsent: true, Err: errors.New("at their rates: ses")})
+			return w.start("c1")
+		}, mails(1), "relay", "defer", notice.StatusDeferred, "rate", "at their rates: ses", false},
 		"a host that is paused":   {setup{}, asks(webhook, channels.ScopeHost, divided), pings(2), "host", "defer", notice.StatusDeferred, "paused", "host ada.example asked for less (429, Retry-After 1m0s)", false},
 		"a device that is paused": {setup{}, asks(apns, channels.ScopeDevice, plain), push(2), "device", "defer", notice.StatusDeferred, "paused", "on this device", false},
 	}
