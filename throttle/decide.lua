@@ -308,8 +308,10 @@ local function quick(raw, terms, id)
   local i, n, seen, size = 1, 0, 0, #raw
   while i < size do
     local n1, n0 = byte(raw, i + 8, i + 9)
+    if not n0 then return nil end
     local places = n1 * 256 + n0
     local past, rule = i + HEAD + places * PLACE, by[sub(raw, i, i + 3)]
+    if places == 0 or past > size + 1 then return nil end
     if rule then
       local from, more = room(raw, places, past, rule, now)
       if not from then return nil end

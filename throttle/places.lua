@@ -42,14 +42,17 @@ end
 -- What a user's string holds: a list of sections, each also under its rule. A
 -- section's places are those of a string, without the first few that are
 -- forgotten, and behind them those that were added, so that a line of thousands
--- is not copied for each.
+-- is not copied for each. What cannot be read, as nothing here writes it, is left
+-- out: one user's string must not fail a batch, which would be tried for ever.
 local function open(raw)
   local user = {}
   local i = 1
   while i < #raw do
     local w3, w2, w1, w0, n1, n0 = byte(raw, i + 4, i + 9)
+    if not n0 then break end
     local n, rule = n1 * 256 + n0, sub(raw, i, i + 3)
     local past = i + HEAD + n * PLACE
+    if n == 0 or past > #raw + 1 then break end
     local section = {
       head = sub(raw, i, i + 7), window = ((w3 * 256 + w2) * 256 + w1) * 256 + w0,
       n = n, places = sub(raw, i + HEAD, past - 1), first = 0, added = false, rule = false, last = false, at = false,
