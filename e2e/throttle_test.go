@@ -72,6 +72,19 @@ func TestAnEventIsTriedWithoutATrace(t *testing.T) {
 			}
 		})
 	}
+	for _, c := range []struct {
+		text, says string
+		code       int
+	}{
+		{" \n", "is empty: give a notification or a CloudEvent", 2},
+		{"[]", "the event: want an object", 1},
+		{`{"template":"` + strings.Repeat("x", 1<<20) + `"}`, "it has more than the 1MiB of ingest.max_body", 1},
+	} {
+		got := run(t, "throttle", "try", "--config", path, "--event", g.write("event.json", c.text))
+		if got.code != c.code || !strings.Contains(got.stderr, c.says) {
+			t.Errorf("%.20q ended with %d and %q, want %d and %q", c.text, got.code, got.stderr, c.code, c.says)
+		}
+	}
 	for _, args := range [][]string{{"user", "u1"}, {"channel", "webhook"}} {
 		if got := run(t, append(append([]string{"throttle", "show"}, args...), "--config", path)...); got.code != 0 {
 			t.Errorf("throttle show %v ended with %d: %s", args, got.code, got.stderr)
@@ -116,6 +129,13 @@ func TestThrottleShowEndsAsItsHelpSays(t *testing.T) {
 		{"a channel that is off", []string{"channel", "email"}, 1, "the channel email is off"},
 		{"a host of which nothing is known", []string{"host", "quiet.example"}, 1, "nothing is known of the host quiet.example"},
 		{"no kind at all", nil, 2, ""},
+		{"a user without a name", []string{"user", ""}, 2, "the user is empty: name the user"},
+		{"a user with a line break", []string{"user", "a\nb"}, 2, "characters that cannot be printed"},
+		{"a tenant that cannot be one", []string{"user", "u1", "--tenant", "a b"}, 2, `--tenant: "a b" is no tenant`},
+		{"a channel that is nearly one", []string{"channel", "EMIAL"}, 1, "did you mean email?"},
+		{"push, which is three channels", []string{"channel", "push"}, 1, "apns, fcm and webpush"},
+		{"a host that cannot be one", []string{"host", "a b"}, 2, `"a b" is no host`},
+		{"a namespace that nobody uses", []string{"host", "quiet.example"}, 1, "no gateway has run with queue.namespace"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := run(t, append(append([]string{"throttle", "show"}, c.args...), "--config", path)...)

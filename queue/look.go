@@ -31,3 +31,14 @@ func Places(ctx context.Context, rdb redis.UniversalClient, cfg config.Queue) (p
 // Hint names an address well enough for its owner to recognise it, and for
 // nobody else to use it.
 func Hint(a notice.Address) string { return hint(a) }
+
+// Founded reports whether a gateway has ever opened the queue of this
+// namespace on this Redis. Nothing is written.
+func Founded(ctx context.Context, rdb redis.UniversalClient, cfg config.Queue) (bool, error) {
+	k := keys{namespace: cfg.Namespace, partitions: cfg.Partitions}
+	n, err := rdb.Exists(ctx, k.meta()).Result()
+	if err != nil {
+		return false, unavailable(err)
+	}
+	return n > 0, nil
+}

@@ -206,7 +206,7 @@ func queueError(err error) error {
 	case errors.As(err, new(*queue.PartitionsError)), errors.As(err, new(*queue.MovingError)):
 		return usage(err)
 	case errors.Is(err, queue.ErrUnavailable):
-		return unreachable(fmt.Errorf("%w: is redis.url right, and does the server run?", err))
+		return unreachable(fmt.Errorf("%s: %s", strings.TrimRight(err.Error(), ".:"), storeMend(err)))
 	case errors.Is(err, queue.ErrNotFound), errors.Is(err, queue.ErrFinished), errors.Is(err, notice.ErrBadID):
 		return notSo(err)
 	}

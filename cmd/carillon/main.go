@@ -133,10 +133,15 @@ func parseArgs(a *app, args []string) (chosen *kong.Context, done bool, err erro
 // commandName is the command line up to where parsing it failed.
 func commandName(err error) string {
 	var failed *kong.ParseError
-	if errors.As(err, &failed) && failed.Context != nil && failed.Context.Command() != "" {
-		return "carillon " + failed.Context.Command()
+	name := "carillon"
+	if errors.As(err, &failed) && failed.Context != nil {
+		for _, word := range strings.Fields(failed.Context.Command()) {
+			if !strings.HasPrefix(word, "<") { // an argument's place is no part of what can be pasted
+				name += " " + word
+			}
+		}
 	}
-	return "carillon"
+	return name
 }
 
 // exitError is an error that decides the exit code.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -68,7 +67,20 @@ func (a *app) look(path string, do func(ctx context.Context, v *view) error) err
 	if err := v.open(ctx); err != nil {
 		return queueError(err)
 	}
+	if err := v.sayIfUnused(ctx, a.stderr); err != nil {
+		return queueError(err)
+	}
 	return do(ctx, v)
+}
+
+// sayIfUnused says that no gateway has used the namespace yet: what follows
+// would look like a gateway that does nothing.
+func (v *view) sayIfUnused(ctx context.Context, out io.Writer) error {
+	founded, err := queue.Founded(ctx, v.rdb, v.cfg.Queue)
+	if err == nil && !founded {
+		fmt.Fprintf(out, "carillon: no gateway has run with queue.namespace %s on this Redis yet: are it and redis.url the gateway's?\n", v.cfg.Queue.Namespace)
+	}
+	return err
 }
 
 func (v *view) open(ctx context.Context) error {
@@ -199,9 +211,9 @@ func (showChannelCmd) Help() string {
 
 // Run shows how a channel stands.
 func (c showChannelCmd) Run(a *app) error {
-	channel := notice.Channel(c.Channel)
-	if !channel.Valid() {
-		return notSo(fmt.Errorf("%q is no channel: want one of %v", c.Channel, notice.Channels()))
+	channel, err := askedChannel(c.Channel)
+	if err != nil {
+		return err
 	}
 	return a.look(c.Config, func(ctx context.Context, v *view) error {
 		if !v.enabled[channel] {
@@ -234,12 +246,20 @@ func printChannel(out io.Writer, s channelState, now time.Time) error {
 		}
 	}
 	printNamed(w, s.Named, now)
-	fmt.Fprintln(w, "\nCONSUMER\tIN FLIGHT\tLIMIT\tBOUND")
-	for _, c := range s.Consumers {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", printable(c.Consumer), c.InFlight, c.Limit, c.Bound)
-	}
+	printConsumers(w, s.Consumers)
 	printHosts(w, s.Consumers)
 	return w.Flush()
+}
+
+func printConsumers(w io.Writer, consumers []consumerState) {
+	if len(consumers) == 0 {
+		fmt.Fprintln(w, "in flight\tnothing: no consumer has had work for this channel in the last ten seconds")
+		return
+	}
+	fmt.Fprintln(w, "\nCONSUMER\tIN FLIGHT\tLIMIT\tBOUND")
+	for _, c := range consumers {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", printable(c.Consumer), c.InFlight, c.Limit, c.Bound)
+	}
 }
 
 func printHolds(w io.Writer, holds []holdState) {
@@ -291,7 +311,10 @@ func (showHostCmd) Help() string {
 
 // Run shows what is known of a host on every channel that is configured.
 func (c showHostCmd) Run(a *app) error {
-	host := strings.ToLower(strings.TrimSuffix(c.Host, "/"))
+	host, err := askedHost(c.Host)
+	if err != nil {
+		return err
+	}
 	return a.look(c.Config, func(ctx context.Context, v *view) error {
 		states, err := v.host(ctx, host)
 		switch {
@@ -348,14 +371,6 @@ func printHost(out io.Writer, s channelState, now time.Time) error {
 	printNamed(w, s.Named, now)
 	printHosts(w, s.Consumers)
 	return w.Flush()
-}
-
-// orSole is the tenant of a flag, or the only one that there is.
-func (v *view) orSole(tenant string) string {
-	if tenant == "" {
-		return soleTenant(v.cfg.Auth)
-	}
-	return tenant
 }
 
 // everybodysHours are the configuration's quiet hours.

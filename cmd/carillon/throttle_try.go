@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +66,13 @@ func (c throttleTryCmd) Run(a *app) error {
 		return err
 	}
 	return a.look(c.Config, func(ctx context.Context, v *view) error {
+		tenant, err := v.tenantOf(a.stderr, c.Tenant)
+		if err != nil {
+			return err
+		}
+		if most := v.cfg.Ingest.MaxBody; len(body) > int(most) {
+			return notSo(fmt.Errorf("it would be refused: it has more than the %s of ingest.max_body: send less, or raise it", most))
+		}
 		if err := v.openTemplates(ctx); err != nil {
 			return err
 		}
@@ -73,7 +82,7 @@ func (c throttleTryCmd) Run(a *app) error {
 		}
 		states := []trialState{}
 		for _, n := range notifications {
-			state, err := v.try(ctx, v.orSole(c.Tenant), n)
+			state, err := v.try(ctx, tenant, n)
 			if err != nil {
 				return unreachable(err)
 			}
@@ -86,23 +95,36 @@ func (c throttleTryCmd) Run(a *app) error {
 	})
 }
 
-// maxEvent bounds what is read of an event.
-const maxEvent = 64 << 20
+// tenantOf is who would send, and says so when that one has no key.
+func (v *view) tenantOf(out io.Writer, flag string) (string, error) {
+	tenant, err := askedTenant(flag, v.cfg)
+	if err != nil {
+		return "", err
+	}
+	if strange := strangeTenant(tenant, v.cfg); strange != "" {
+		fmt.Fprintf(out, "carillon: %s: it is tried as one that comes by the inbox\n", strange)
+	}
+	return tenant, nil
+}
+
+// maxEvent bounds what is read of an event: a byte more than ingest.max_body
+// can be.
+const maxEvent = 64<<20 + 1
 
 func readEvent(a *app, name string) (body []byte, err error) {
 	in := a.stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, usage(fmt.Errorf("--event: %w", err))
+			return nil, unreadableEvent(name, err)
 		}
 		defer f.Close()
 		in = f
 	}
 	if body, err = io.ReadAll(io.LimitReader(in, maxEvent)); err != nil {
-		return nil, usage(fmt.Errorf("--event: %w", err))
+		return nil, unreadableEvent(name, err)
 	}
-	if len(body) == 0 {
+	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, usage(fmt.Errorf("--event %s: is empty: give a notification or a CloudEvent as JSON", name))
 	}
 	return body, nil
@@ -166,7 +188,7 @@ func refusedEvent(out io.Writer, err error) error {
 		return notSo(fmt.Errorf("it would be refused: %w", err))
 	}
 	for _, f := range faults {
-		fmt.Fprintf(out, "%s: %s\n", printable(f.Pointer), oneLine(printable(f.Detail)))
+		fmt.Fprintf(out, "%s: %s\n", cmp.Or(printable(f.Pointer), "the event"), oneLine(printable(f.Detail)))
 	}
 	return notSo(errors.New("it would be refused"))
 }

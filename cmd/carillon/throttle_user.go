@@ -72,8 +72,15 @@ type (
 
 // Run shows what a user is held to.
 func (c showUserCmd) Run(a *app) error {
+	if err := askedUser(c.User); err != nil {
+		return err
+	}
 	return a.look(c.Config, func(ctx context.Context, v *view) error {
-		state, err := v.user(ctx, v.orSole(c.Tenant), c.User)
+		tenant, err := askedTenant(c.Tenant, v.cfg)
+		if err != nil {
+			return err
+		}
+		state, err := v.user(ctx, tenant, c.User)
 		switch {
 		case err != nil:
 			return queueError(err)
@@ -107,7 +114,11 @@ func (v *view) user(ctx context.Context, tenant, user string) (userState, error)
 		counted = counted || u.Used+u.Waiting > 0
 	}
 	if !state.Profile && !counted {
-		return state, notSo(fmt.Errorf("nothing is known of the user %s of tenant %s: there is no profile, and no cap counts anything", printable(user), printable(tenant)))
+		text := fmt.Sprintf("nothing is known of the user %s of tenant %s: there is no profile, and no cap counts anything", printable(user), tenant)
+		if strange := strangeTenant(tenant, v.cfg); strange != "" {
+			text += "; " + strange
+		}
+		return state, notSo(errors.New(text))
 	}
 	if state.Profile && profile.Timezone != "" {
 		state.Zone = profile.Timezone
