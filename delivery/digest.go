@@ -16,7 +16,7 @@ import (
 
 // Under a cap with over: digest the first delivery that is too many waits for
 // its place, as under any other, and carries what comes for the same address
-// until then. docs/decisions/026 says why the digest is a delivery that there is.
+// until then. docs/decisions/027 says why the digest is a delivery that there is.
 
 // digestKey is a digest among those of a batch.
 type digestKey = queue.DigestPlace

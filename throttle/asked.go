@@ -64,10 +64,10 @@ func (d *Destinations) inPace(at *Destination, now time.Time) bool {
 	return ready
 }
 
-// Among says how many consumers send to the same destinations: each has learned
-// its own part of a rate, and what one of them puts off any may get back. Fewer
-// are believed when they are told of twice: of those that begin together the
-// first hears of no other, and puts off most of a flood by that.
+// Among says how many consumers send to the same destinations: what one of them
+// puts off any may get back. Fewer are believed when they are told of twice: of
+// those that begin together the first hears of no other, and puts off most of a
+// flood by that.
 func (d *Destinations) Among(consumers int) {
 	d.among, d.counted = max(consumers, d.counted, 1), consumers
 }

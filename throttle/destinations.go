@@ -285,14 +285,34 @@ func (d *Destinations) forgetIfBlank(at *Destination) {
 	}
 }
 
-// forgetAny makes room for another.
+// forgetLooks is how many destinations are looked at for one that is missed
+// least.
+const forgetLooks = 256
+
+// forgetAny makes room for another: one that is to be left alone, or is held to a
+// rate, is forgotten only where nearly all are so.
 func (d *Destinations) forgetAny() {
+	now, looks := d.rules.Now(), 0
+	var spare *Destination
 	for _, at := range d.byName {
-		if at.idle() {
-			d.forget(at)
-			return
+		if !at.idle() {
+			continue
+		}
+		if spare = at; !at.held(now) {
+			break
+		}
+		if looks++; looks == forgetLooks {
+			break
 		}
 	}
+	if spare != nil {
+		d.forget(spare)
+	}
+}
+
+// held reports whether something is known of a destination that holds calls up.
+func (at *Destination) held(now time.Time) bool {
+	return now.Before(at.paused) || at.down > 0 || at.learned.held()
 }
 
 func (d *Destinations) forget(at *Destination) { delete(d.byName, at.name) }

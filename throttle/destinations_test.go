@@ -556,3 +556,35 @@ func BenchmarkEnterAndLeave(b *testing.B) {
 		d.Unpin(at)
 	}
 }
+
+// A host that asked to be left alone is to be for as long, whoever else is called
+// meanwhile.
+func TestRoomForAnotherDestinationIsNotMadeOfOneThatIsPausedDownOrHeld(t *testing.T) {
+	r := newRoom(t, 20, nil)
+	for i := range mostDestinations {
+		at := r.Pin(fmt.Sprint("h", i))
+		at.answers.slow = true // or it would be forgotten as there is nothing to remember
+		r.Unpin(at)
+		switch i % 6 {
+		case 0:
+			r.Pause(at.name, r.clock.at.Add(time.Hour), "429")
+		case 1:
+			at.breaker = breaker{failures: downAfter, down: downFirst, until: r.clock.at.Add(time.Hour)}
+		case 2:
+			at.learned.perSecond = 5
+		}
+	}
+	for i := range mostDestinations / 4 {
+		at := r.Pin(fmt.Sprint("new", i))
+		at.answers.slow = true
+		r.Unpin(at)
+	}
+	for i := range mostDestinations {
+		if name := fmt.Sprint("h", i); i%6 < 3 && r.byName[name] == nil {
+			t.Errorf("%s was forgotten", name)
+		}
+	}
+	if n := r.Known(); n != mostDestinations {
+		t.Errorf("%d are known, want %d", n, mostDestinations)
+	}
+}

@@ -14,8 +14,9 @@ const (
 	// given no answer for a while; ten times that while when it is longer. One
 	// that is held to a rate is known better.
 	hiccup = 10 * time.Second
-	// sharedMost is the same where others send to the destination too: what one
-	// consumer has learned may be a small part of what it takes.
+	// sharedMost is the same where others send to the destination too, and it was
+	// not found what it takes from all of them together: what this one knows of
+	// it may be a small part.
 	sharedMost = time.Minute
 	// downSpacing is the time between two that come back to a destination that
 	// is down, whose pace nobody knows.
@@ -33,11 +34,11 @@ const (
 	// supply is how many come back for one that a destination takes which is held
 	// to a rate, so that its line never runs dry.
 	supply = 1.25
-	// amongMost is for how many consumers' parts of a rate one of them has things
-	// come back, when there are more. All of them do, so too much comes while each
-	// has something put off, and is put off again by whoever has room: that evens
-	// out what they have. With one part alone the host would idle once only one of
-	// two has any.
+	// amongMost is for how many consumers' parts of what a destination takes one of
+	// them has things come back, when there are more. All of them do, so too much
+	// comes while each has something put off, and is put off again by whoever has
+	// room: that evens out what they have. With one part alone the host would idle
+	// once only one of two has any.
 	amongMost = 2
 	// lineTime is how much of a destination's work, in time, is worth keeping
 	// at hand.
@@ -73,7 +74,8 @@ func (d *Destinations) PutOff(at *Destination) time.Duration {
 }
 
 // guessed reports whether a destination's rate says nothing of when more may
-// go: it is still sought, or is next to nothing beside others' parts of it.
+// go: it is still sought, or is this consumer's own, learned where there is
+// nothing to learn together by, and next to nothing beside what others send.
 func (d *Destinations) guessed(at *Destination) bool {
 	rate := at.learned.perSecond
 	return at.learned.guessed() || d.among > 1 && at.learned.permits == nil && rate > 0 && rate < tellingTaken
