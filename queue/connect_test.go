@@ -26,12 +26,16 @@ func TestAServerThatRefusesIsDialedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	began := time.Now()
-	if err := queue.Ping(t.Context(), rdb); !errors.Is(err, queue.ErrUnavailable) {
-		t.Fatalf("ping: %v, want ErrUnavailable", err)
+	quickest := time.Hour // a busy machine may keep one of them waiting, and not all
+	for range 10 {
+		began := time.Now()
+		if err := queue.Ping(t.Context(), rdb); !errors.Is(err, queue.ErrUnavailable) {
+			t.Fatalf("ping: %v, want ErrUnavailable", err)
+		}
+		quickest = min(quickest, time.Since(began))
 	}
-	if took := time.Since(began); took > 300*time.Millisecond {
-		t.Errorf("it took %v to find out", took)
+	if quickest > 300*time.Millisecond {
+		t.Errorf("it took %v to find out", quickest)
 	}
 }
 
