@@ -22,7 +22,7 @@ type throttleCmd struct {
 
 // Help is the command's example.
 func (throttleCmd) Help() string {
-	return "Nothing here writes to Redis.\n\nExample:\n\n    carillon throttle show user u42 --config carillon.yaml\n    carillon throttle try --event event.json --config carillon.yaml"
+	return "Nothing here writes to Redis, and what is shown of people is shortened. It ends with 0, with 1 where nothing is known of what was asked for or the event would be refused, with 2 where the command line or the configuration is wrong, with 3 where Redis cannot be reached.\n\nExample:\n\n    carillon throttle show user u42 --config carillon.yaml\n    carillon throttle try --event event.json --config carillon.yaml"
 }
 
 // throttleShowCmd is `carillon throttle show`.
@@ -206,7 +206,14 @@ type showChannelCmd struct {
 
 // Help is the command's example.
 func (showChannelCmd) Help() string {
-	return "Example:\n\n    carillon throttle show channel webhook --config carillon.yaml"
+	return `IN FLIGHT is what a consumer sends right now, LIMIT what it dares at once at present, BOUND the configured concurrency. HELD UP lists what is paused or down, until when, and who probes it. TURN OF ANOTHER is about when one that came now would go.
+
+Consumers say how they stand only while they have work, so a figure may be ten seconds old, and a channel at rest shows none.
+
+Examples:
+
+    carillon throttle show channel webhook --config carillon.yaml
+    carillon throttle show channel email --config carillon.yaml --format json`
 }
 
 // Run shows how a channel stands.
@@ -306,7 +313,14 @@ type showHostCmd struct {
 
 // Help is the command's example.
 func (showHostCmd) Help() string {
-	return "Example:\n\n    carillon throttle show host hooks.acme.example --config carillon.yaml"
+	return `The URL of a webhook may be pasted as it is: what is not scheme, host and port is left out. LEARNED RATE is what the host was found to take from all consumers together, PAUSED and DOWN are for how much longer, ANSWERS IN is how long it takes on average.
+
+It ends with 1 when nothing is known of the host, which is how it is with one that has no rate and takes all that is sent.
+
+Examples:
+
+    carillon throttle show host hooks.acme.example --config carillon.yaml
+    carillon throttle show host gmail.com --config carillon.yaml`
 }
 
 // Run shows what is known of a host on every channel that is configured.

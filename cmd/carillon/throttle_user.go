@@ -25,7 +25,7 @@ type showUserCmd struct {
 
 // Help is the command's example.
 func (showUserCmd) Help() string {
-	return "Shown are the user's quiet hours, what they have of each cap, and what is being collected for them, each digest with how much it holds, when it goes, and the delivery that carries it.\n\nExample:\n\n    carillon throttle show user u42 --tenant acme --config carillon.yaml"
+	return "Shown are the user's quiet hours, what they have of each cap, and what is being collected for them, each digest with how much it holds, when it goes, and the delivery that carries it.\n\nUSED is how many places of a window are taken, WAITING how many deliveries have one that is still to come, NEXT FREE when one more could go. It ends with 1 when there is neither a profile nor a count.\n\nExample:\n\n    carillon throttle show user u42 --tenant acme --config carillon.yaml"
 }
 
 // The state of a user in `throttle show user --format json`.
