@@ -51,20 +51,24 @@ type configCheckCmd struct {
 
 // Help is the command's example.
 func (configCheckCmd) Help() string {
-	return "Example:\n\n    carillon config check --config carillon.yaml"
+	return "What is allowed but may be a slip, as a cap of a channel that is off, is said too, and the file is good all the same.\n\nExample:\n\n    carillon config check --config carillon.yaml"
 }
 
 // Run says that the configuration is good, or everything that is wrong with
 // it.
 func (c configCheckCmd) Run(a *app) error {
 	path := a.configPath(c.Config)
-	if _, err := a.loadConfig(path); err != nil {
+	cfg, err := a.loadConfig(path)
+	if err != nil {
 		return err
 	}
 	if path == "" {
 		path = "defaults and environment"
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s: ok\n", path)
+	for _, doubt := range cfg.Doubts() {
+		fmt.Fprintf(a.stderr, "%s: perhaps not meant: %s\n", path, oneLine(doubt.String()))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: ok\n", path)
 	return err
 }
 
