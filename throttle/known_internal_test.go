@@ -176,8 +176,29 @@ func TestARefusalThatWasHeardOfLateIsCountedFromWhenItWas(t *testing.T) {
 	p.sends(t, p.b, 10, 200*time.Millisecond)
 	p.now = refused.Add(200 * time.Millisecond)
 	p.b.Pause("h", p.now.Add(time.Second), "429")
-	if !b.learned.refused.Equal(refused) || b.learned.lately != 100 {
-		t.Errorf("%d were taken in the second before %v, want the 100 before %v", b.learned.lately, b.learned.refused.Sub(simulated), refused.Sub(simulated))
+	if !b.learned.refused.Equal(refused) || b.learned.tally().lately != 100 {
+		t.Errorf("%d were taken in the second before %v, want the 100 before %v", b.learned.tally().lately, b.learned.refused.Sub(simulated), refused.Sub(simulated))
+	}
+}
+
+// Each had counted the second before its own refusal, and the sum was of none
+// that there was: up to a tenth too little.
+func TestWhoWasRefusedLaterCountsTheSecondBeforeTheFirstRefusal(t *testing.T) {
+	p := newPair(t)
+	b := p.b.Pin("h")
+	p.sends(t, p.b, 100, 500*time.Millisecond)
+	first := p.now
+	p.sends(t, p.b, 10, 200*time.Millisecond)
+	p.b.Pause("h", p.now.Add(time.Second), "429")
+	p.said = nil
+	p.now = p.now.Add(100 * time.Millisecond)
+	p.b.Learned(Word{Kind: HostTook, Name: "h", For: tallyLife - p.now.Sub(first), Because: tally{0, 5, 5, time.Second}.words("a")})
+	want := tally{0, 100, 110, 500 * time.Millisecond}
+	if got := b.learned.tally(); got != want || !b.learned.refused.Equal(first) {
+		t.Errorf("it was given %+v, refused after %v; want %+v after %v", got, b.learned.refused.Sub(simulated), want, first.Sub(simulated))
+	}
+	if len(p.said) != 1 || p.said[0].Because != want.words("b") {
+		t.Errorf("it tells the others %+v, want what it counted anew", p.said)
 	}
 }
 

@@ -47,6 +47,9 @@ const (
 	// machine was late with. No more than the rate goes in any second, so a
 	// receiver that counts by the second sees nothing of it.
 	paceBurst = 100 * time.Millisecond
+	// edgeRough is how much less than what a run was given a guess may be that
+	// goes by its mean speed.
+	edgeRough = 0.85
 	// leastRate is the lowest rate that is learned, a second.
 	leastRate = 0.5
 )
@@ -69,7 +72,8 @@ type learned struct {
 	last    time.Time // call
 	taken   int       // in this run
 	refused time.Time // when the run was ended by a refusal; zero: it was not
-	lately  int       // taken in the second before that, and on its way then
+	before  int       // taken in the second before that
+	onWay   int       // taken that was on its way then
 	others  tally     // what other consumers say that they were given in it
 	heard   time.Time // when the first of them said so
 
@@ -97,7 +101,7 @@ func (l *learned) took(now time.Time) {
 	l.recent.add(now)
 	l.taken++
 	if !l.refused.IsZero() {
-		l.lately++
+		l.onWay++
 	}
 }
 
@@ -110,7 +114,7 @@ func (l *learned) refuse(now time.Time) {
 	if ago := now.Sub(l.heard); l.others.episode == l.episode && l.others.taken > 0 && ago > 0 && ago < skew {
 		now = l.heard // another consumer was refused first
 	}
-	l.refused, l.lately = now, l.recent.count(now)
+	l.refused, l.before, l.onWay = now, l.recent.count(now), 0
 	if l.began.IsZero() {
 		l.began = now
 	}
@@ -154,7 +158,7 @@ func (l *learned) all() flood {
 
 // tally is what this consumer was given of it.
 func (l *learned) tally() tally {
-	return tally{l.episode, l.lately, l.taken, l.refused.Sub(l.began)}
+	return tally{l.episode, l.before + l.onWay, l.taken, l.refused.Sub(l.began)}
 }
 
 // estimate is the rate to go on with, and the ceiling: what was too much. A
@@ -222,7 +226,8 @@ func (l *learned) second(t flood, before float64) float64 {
 // its seconds and ended in the next: less than most. Which part of the flood was
 // in the second one follows from how far into a second the next run was refused,
 // both having been given as much in theirs. It is rough, since a flood is not
-// even.
+// even. Zero is for one that was not so: that few would not have let the next
+// run come as far, which two of its seconds saw at most.
 func (l *learned) overTheEdge(t flood, most float64) float64 {
 	if t.ran > 2*time.Second || l.first.ran <= 0 || l.first.ran > time.Second {
 		return 0
@@ -231,9 +236,13 @@ func (l *learned) overTheEdge(t flood, most float64) float64 {
 	if fast < 2*slow {
 		return most * (1 - cutMost)
 	}
-	later := t.ended.Add(-t.ran).Sub(l.first.ended) % time.Second // in its second it began than the flood ended
+	later := t.ended.Add(-t.ran).Sub(l.first.ended) % time.Second // in a second than the flood ended
 	into := (t.ran + later - time.Second).Seconds() * slow / (fast - slow)
-	return max(fast*into, most/2)
+	found := fast * into
+	if found < float64(t.taken)/2*edgeRough {
+		return 0
+	}
+	return min(found, most)
 }
 
 // flood is what was taken before the first refusal.
@@ -366,7 +375,7 @@ const (
 	recentPart  = time.Second / (recentParts - 1)
 	// keptParts is how many are known of: it may be heard a little later when a
 	// second ended.
-	keptParts = recentParts + 16
+	keptParts = recentParts + int64(2*skew/recentPart)
 )
 
 func (r *recent) add(now time.Time) { r.counts[r.turn(now)]++ }
@@ -382,7 +391,7 @@ func (r *recent) turn(now time.Time) int64 {
 }
 
 // count is how many were in the second until now, or until a moment that is no
-// more than a third of a second ago.
+// more than twice the skew ago.
 func (r *recent) count(until time.Time) (n int) {
 	r.turn(until)
 	last := min(until.UnixNano()/int64(recentPart), r.newest)

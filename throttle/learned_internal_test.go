@@ -348,3 +348,26 @@ func TestARateThatWasBorneIsWhatARefusalLeadsBackTo(t *testing.T) {
 		t.Errorf("it goes on at %.3f times the rate, want the 1.02 that were borne", got)
 	}
 }
+
+func TestAFloodOverTheEdgeOfASecondIsOnlyBelievedInWhereTheNextRunBearsItOut(t *testing.T) {
+	ended := simulated
+	after := func(taken int, ran, pause time.Duration) flood {
+		return flood{taken, float64(min(taken, 494)), ran, ended.Add(pause + ran)}
+	}
+	for name, c := range map[string]struct {
+		first, next flood
+		want        float64
+	}{
+		// 200 in the 50 ms before the edge, 300 in the 75 ms after it; then 484 a
+		// second from 600 ms after an edge on.
+		"300 a second, 200 of the flood before the edge": {flood{500, 500, 125 * time.Millisecond, ended}, after(494, 1020*time.Millisecond, 2525*time.Millisecond), 300},
+		// One that counts the second before each call has no edge: half of the
+		// 300 that it takes would have been refused sooner.
+		"300 in any second": {flood{300, 300, 80 * time.Millisecond, ended}, after(381, 1360*time.Millisecond, 2*time.Second), 0},
+	} {
+		l := learned{known: known{first: c.first}}
+		if got := l.overTheEdge(c.next, min(c.first.lately, c.next.lately)); got < c.want*0.99 || got > c.want*1.01 {
+			t.Errorf("%s: %.1f, want %.1f", name, got, c.want)
+		}
+	}
+}

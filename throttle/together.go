@@ -35,7 +35,9 @@ func (d *Destinations) Learned(w Word) {
 	switch w.Kind {
 	case HostTook:
 		if at := d.byName[w.Name]; at != nil {
-			at.learned.hear(readTallies(w.Because, at.learned.episode, d.rules.Consumer), now.Add(w.For-tallyLife))
+			if at.learned.hear(readTallies(w.Because, at.learned.episode, d.rules.Consumer), now.Add(w.For-tallyLife)) {
+				d.tellTook(at, now)
+			}
 		}
 	case HostRate:
 		k, ok := readKnown(w.Because, now.Add(min(w.For-rateLife, 0)))
@@ -49,12 +51,20 @@ func (d *Destinations) Learned(w Word) {
 }
 
 // hear takes what others were given before a refusal, which they said at a
-// moment. This consumer may not have heard of it yet.
-func (l *learned) hear(others tally, said time.Time) {
+// moment. This consumer may not have been refused yet. If it was, but later, it
+// reports that it counts anew: what it was given in the same second as they, or
+// the sum would be of no second that there was.
+func (l *learned) hear(others tally, said time.Time) (anew bool) {
 	if l.others.taken == 0 {
 		l.heard = said
 	}
 	l.others = others
+	late := l.refused.Sub(l.heard)
+	if l.refused.IsZero() || others.taken == 0 || late <= 0 || late >= skew {
+		return false
+	}
+	l.refused, l.before = l.heard, l.recent.count(l.heard)
+	return true
 }
 
 // adopt goes by what another consumer has found out. A refusal that this one
