@@ -106,8 +106,9 @@ local function divide(askers)
   head.free = head.size - given - spare
 end
 
--- Notes permits that nobody will use; what is owed is at most a frame.
-local function owe(n) head.owed = math.min(head.owed + n, math.max(head.size, 2)) end
+-- Notes permits that nobody will use. What is owed is at most two frames: by
+-- chance a consumer leaves one unused right after the other.
+local function owe(n) head.owed = math.min(head.owed + n, 2 * head.size) end
 
 -- How many of the permits that were given may be used in the second that a
 -- frame ends, without it; forgets the frames before.
