@@ -19,12 +19,11 @@ import (
 // and judges the last two.
 func sharesARate(t *testing.T, rdb redis.UniversalClient) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	settled := time.Now().Add(2 * time.Second)
 	var mu sync.Mutex
 	var sent []time.Time
-	each := make([]int, 3)
+	each := make([][]time.Time, 3)
 	var running sync.WaitGroup
 	for i, name := range []string{"a", "b", "c"} {
 		rates := throttle.NewRates(rdb, "test", name)
@@ -32,10 +31,11 @@ func sharesARate(t *testing.T, rdb redis.UniversalClient) {
 		running.Go(func() { rates.Run(ctx) })
 		running.Go(func() {
 			for pace.Wait(ctx) == nil {
+				now := time.Now()
 				mu.Lock()
-				sent = append(sent, time.Now())
-				if time.Now().After(settled) {
-					each[i]++
+				sent, each[i] = append(sent, now), append(each[i], now)
+				if isFair(each, now) {
+					cancel()
 				}
 				mu.Unlock()
 			}
@@ -43,16 +43,28 @@ func sharesARate(t *testing.T, rdb redis.UniversalClient) {
 	}
 	running.Wait()
 	slices.SortFunc(sent, time.Time.Compare)
-	if most := busiest(sent); most > 105 {
-		t.Errorf("one second saw %d, want 105 at most", most)
+	if most := busiest(sent); most > 106 { // where 20 ms are two permits, one may be late
+		t.Errorf("one second saw %d, want 106 at most", most)
 	}
-	if sum := each[0] + each[1] + each[2]; sum < 110 || slices.Min(each) < 20 {
-		t.Errorf("in two seconds they sent %v, want a third of 200 each", each)
+	if context.Cause(ctx) != context.Canceled {
+		t.Errorf("in no two seconds of a minute each sent a third of 200: %d, %d and %d in all", len(each[0]), len(each[1]), len(each[2]))
 	}
 	use, err := throttle.NewRates(rdb, "test", "who looks").Inspect(t.Context(), "channel:webhook")
 	if err != nil || len(use.Consumers) != 0 || use.LastSecond > 130 {
 		t.Errorf("after they left: %+v (%v)", use, err)
 	}
+}
+
+// isFair reports whether in the last two seconds each of three sent about a
+// third of 200. A machine may be too busy for a while to let them.
+func isFair(each [][]time.Time, now time.Time) bool {
+	for _, one := range each {
+		first, _ := slices.BinarySearchFunc(one, now.Add(-2*time.Second), time.Time.Compare)
+		if n := len(one) - first; n < 50 || n > 80 {
+			return false
+		}
+	}
+	return true
 }
 
 func TestConsumersShareARate(t *testing.T) {
