@@ -47,6 +47,11 @@ const (
 	// machine was late with. No more than the rate goes in any second, so a
 	// receiver that counts by the second sees nothing of it.
 	paceBurst = 100 * time.Millisecond
+	// lockedFrom and lockedTo are how long two runs over the edge of a second
+	// take that begin where the first ended, and apart how much slower than one
+	// of them the next has to be for them to end apart.
+	lockedFrom, lockedTo = 850 * time.Millisecond, 1020 * time.Millisecond
+	apart                = 0.75
 	// edgeRough is how much less than what a run was given a guess may be that
 	// goes by its mean speed.
 	edgeRough = 0.85
@@ -180,6 +185,10 @@ func (l *learned) estimate(t flood, before float64) (next, ceiling float64) {
 			l.first = flood{t.taken, lately * 1.1, t.ran, t.ended}
 			return under * lately, 0 // the first said little
 		}
+		if l.locked(t) {
+			l.first, l.doubt = t, lately
+			return under * lately * apart, 0
+		}
 		found := l.second(t, before)
 		return under * found, found
 	case t.ran < time.Second:
@@ -218,8 +227,22 @@ func (l *learned) second(t flood, before float64) float64 {
 		return max(float64(t.taken-l.first.taken)/(t.ran-l.first.ran).Seconds(), t.lately*0.6)
 	}
 	found := min(t.lately, l.first.lately)
-	l.doubt = l.overTheEdge(t, found)
+	edge := l.overTheEdge(t, found)
+	if l.doubt > 0 && edge > 0 { // both runs were even: it is exact
+		l.doubt = 0
+		return edge
+	}
+	l.doubt = edge
 	return found
+}
+
+// locked reports whether a run was refused after as much, within as long a
+// second, as the one before. Where each pause is of whole seconds, runs of much
+// the same rate begin and end at the same moment of the destination's second,
+// over the edge of one, and none says how much of it was in which. One that is
+// slower ends at another moment.
+func (l *learned) locked(t flood) bool {
+	return l.doubt == 0 && t.ran > lockedFrom && t.ran < lockedTo && t.lately > doubtful*l.first.lately
 }
 
 // overTheEdge is what the destination takes if the first flood began in one of
@@ -233,7 +256,7 @@ func (l *learned) overTheEdge(t flood, most float64) float64 {
 		return 0
 	}
 	fast, slow := float64(l.first.taken)/l.first.ran.Seconds(), float64(t.taken)/t.ran.Seconds()
-	if fast < 2*slow {
+	if even := l.doubt > 0; !even && fast < 2*slow || even && fast < doubtful*slow/apart {
 		return most * (1 - cutMost)
 	}
 	later := t.ended.Add(-t.ran).Sub(l.first.ended) % time.Second // in a second than the flood ended
