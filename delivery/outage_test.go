@@ -132,6 +132,7 @@ func TestNothingIsLostWhenRedisFreezes(t *testing.T) {
 func TestTheGroupsMayBeDestroyedWhileWorkGoesOn(t *testing.T) {
 	bothWays(t, setup{retry: quick(), jitter: soon, visibility: 10 * time.Second}, func(t *testing.T, s setup) {
 		w := newWorld(t, s)
+		lag := watchLag(t)
 		w.webhook.script(takes(5 * time.Millisecond))
 		w.start("c1")
 		k := w.keepAdmitting(150, func(i int) {
@@ -143,8 +144,10 @@ func TestTheGroupsMayBeDestroyedWhileWorkGoesOn(t *testing.T) {
 		})
 		_, twice := k.everyOneDelivered()
 		t.Logf("%d deliveries sent again under the same id", twice)
-		if twice > w.setup.slots {
-			t.Errorf("%d deliveries were sent twice, more than can have been in flight", twice)
+		// In flight, or sent and not settled yet by a machine that was so late.
+		late := lag()
+		if most := w.setup.slots * (2 + int(late/(5*time.Millisecond))); twice > most {
+			t.Errorf("%d deliveries were sent twice, more than the %d that can have been on their way on a machine that was late by %v", twice, most, late)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -122,29 +123,33 @@ func sends(t *testing.T, name string, w *world, cfg *config.Channels, domains co
 	}
 }
 
-// atRate checks that a relay was given no more of a rate than it allows, and so
-// much of it as long as enough waited: of the first part of its mails.
-func atRate(t *testing.T, who string, all []time.Time, perSecond int, part, least float64) {
+// atRate checks that a relay was given no more of a rate than it allows, on a
+// machine that was so late, and so much of it in the best three seconds, of the
+// first part of its mails on the whole.
+func atRate(t *testing.T, who string, all []time.Time, late time.Duration, perSecond int, part, least float64) {
 	t.Helper()
 	at := all[:int(part*float64(len(all)))]
 	if len(at) < 2 {
 		t.Fatalf("%s has %d mails", who, len(at))
 	}
-	took := at[len(at)-1].Sub(at[0])
-	got := float64(len(at)-1) / took.Seconds()
-	if got > 1.02*float64(perSecond)+2/took.Seconds() || got < least*float64(perSecond) {
-		t.Errorf("%s was given %.1f a second in %v, want %d", who, got, took, perSecond)
+	took, rate := at[len(at)-1].Sub(at[0]), float64(perSecond)
+	if got := float64(len(at) - 1); got > (1.02*took.Seconds()+late.Seconds())*rate+2 {
+		t.Errorf("%s was given %v in %v, of %d/s", who, got, took, perSecond)
 	}
-	// A busy machine is late with some, which come together then.
-	if most := busiest(all); most > perSecond+perSecond/4+3 {
-		t.Errorf("%s was given %d in one second of %d/s", who, most, perSecond)
+	// What a rate hands out while the machine stands still is void.
+	if best := float64(within(all, 3*time.Second)); best < least*3*rate {
+		t.Errorf("%s was given %v in its best three seconds, of %d/s", who, best, perSecond)
 	}
-	t.Logf("%s: %d mails in %v, %.2f a second, %d in the busiest", who, len(at), took.Round(time.Millisecond), got, busiest(at))
+	if most := float64(busiest(all)); most > (1.05+late.Seconds())*rate+3 {
+		t.Errorf("%s was given %v in one second of %d/s, on a machine that was late by %v", who, most, perSecond, late)
+	}
+	t.Logf("%s: %d mails in %v, %d in the busiest second, late by %v", who, len(at), took.Round(time.Millisecond), busiest(at), late)
 }
 
 func TestARelaysRateHoldsForTheSumOfItsConsumers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{slots: 8})
+	lag := watchLag(t)
 	only, _ := startRelay(t)
 	cfg := relayed(t, []string{"20/s"}, only)
 	first, _ := sends(t, "c1", w, cfg, nil)
@@ -160,7 +165,7 @@ func TestARelaysRateHoldsForTheSumOfItsConsumers(t *testing.T) {
 		t.Errorf("its timeline ends with %+v, want the relay's rate and until when", last)
 	}
 	w.await("every mail", func() bool { return len(only.got()) == len(ids) })
-	atRate(t, "the relay", only.got(), 20, 0.7, 0.8)
+	atRate(t, "the relay", only.got(), lag(), 20, 0.7, 0.8)
 	deferred := 0.0
 	for _, r := range []*running{first, second} {
 		deferred += r.metric("carillon_throttled_total", "scope", "relay", "action", "defer")
@@ -192,6 +197,7 @@ func TestARelayAtItsRateLeavesTheRestToTheOthers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, setup{slots: 8})
+			lag := watchLag(t)
 			a, _ := startRelay(t)
 			b, _ := startRelay(t)
 			sends(t, "c1", w, relayed(t, []string{"20/s", c.second}, a, b), nil)
@@ -205,8 +211,8 @@ func TestARelayAtItsRateLeavesTheRestToTheOthers(t *testing.T) {
 				}
 				return
 			}
-			atRate(t, "the first", a.got(), 20, 0.6, 0.7)
-			atRate(t, "the second", b.got(), 40, 0.6, 0.7)
+			atRate(t, "the first", a.got(), lag(), 20, 0.6, 0.7)
+			atRate(t, "the second", b.got(), lag(), 40, 0.6, 0.7)
 		})
 	}
 }
@@ -232,6 +238,7 @@ func TestFewMailsAreSharedOutByWeightWhateverTheRates(t *testing.T) {
 func TestARelaysRateBesideADomainsUsesUpNeither(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{slots: 8})
+	lag := watchLag(t)
 	only, _ := startRelay(t)
 	sends(t, "c1", w, relayed(t, []string{"40/s"}, only), perSecond("slow.example", 5))
 	slow := w.admitMails("acme", "slow.example", 40)
@@ -240,14 +247,14 @@ func TestARelaysRateBesideADomainsUsesUpNeither(t *testing.T) {
 		w.ended(id)
 	}
 	took := only.got()[len(only.got())-1].Sub(only.got()[0])
-	if took > 10*time.Second {
-		t.Errorf("what the domain does not hold up took %v, want four to five seconds", took)
+	if most := within(only.got(), 3*time.Second); most < 84 {
+		t.Errorf("the best three seconds saw %d of 40/s: the domain holds others up", most)
 	}
 	if n := len(only.got()) - len(quick); n > int(5.25*took.Seconds())+4 {
 		t.Errorf("the domain of 5/s had %d in %v", n, took)
 	}
 	w.await("the rest", func() bool { return len(only.got()) == len(slow)+len(quick) })
-	if most := busiest(only.got()); most > 53 {
+	if most := busiest(only.got()); float64(most) > 45+40*lag().Seconds() {
 		t.Errorf("the relay was given %d in one second of 40/s", most)
 	}
 }
@@ -257,6 +264,7 @@ func TestARelaysRateBesideADomainsUsesUpNeither(t *testing.T) {
 func TestAChangedRelaysRateHoldsForWhatWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{slots: 8})
+	lag := watchLag(t)
 	only, _ := startRelay(t)
 	_, follow := sends(t, "c1", w, relayed(t, []string{"1/s"}, only), nil)
 	ids := w.admitMails("acme", "example.com", 100)
@@ -266,7 +274,7 @@ func TestAChangedRelaysRateHoldsForWhatWaits(t *testing.T) {
 	}
 	follow(relayed(t, []string{"50/s"}, only))
 	w.await("every mail", func() bool { return len(only.got()) == len(ids) })
-	if most := busiest(only.got()); most > 65 {
+	if most := busiest(only.got()); float64(most) > 56+50*lag().Seconds() {
 		t.Errorf("the relay was given %d in one second of 50/s", most)
 	}
 	follow(relayed(t, []string{"10/s"}, only))
@@ -283,6 +291,7 @@ func TestAChangedRelaysRateHoldsForWhatWaits(t *testing.T) {
 func TestAFailedRelaysMailsKeepToTheRateOfTheOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{slots: 8})
+	lag := watchLag(t)
 	gone, stop := startRelay(t)
 	left, _ := startRelay(t)
 	sends(t, "c1", w, relayed(t, []string{"30/s", "30/s"}, gone, left), nil)
@@ -293,14 +302,17 @@ func TestAFailedRelaysMailsKeepToTheRateOfTheOthers(t *testing.T) {
 	for _, id := range ids {
 		w.ended(id)
 	}
-	if got := len(gone.got()) + len(left.got()); got != n {
-		t.Errorf("the relays have %d mails of %d", got, n)
-	}
-	atRate(t, "the relay that is left", left.got(), 30, 1, 0.6)
+	twice := 0
 	for _, id := range ids {
-		if d := w.record(id).Deliveries[0]; d.Timeline[len(d.Timeline)-1].Attempt > 1 {
+		switch d := w.record(id).Deliveries[0]; {
+		case slices.ContainsFunc(d.Timeline, func(e queue.Entry) bool { return strings.Contains(e.Detail, "before an answer was read") }):
+			twice++ // the relay stopped between the mail and its answer
+		case d.Timeline[len(d.Timeline)-1].Attempt > 1:
 			t.Errorf("a mail cost %d attempts: %+v", d.Timeline[len(d.Timeline)-1].Attempt, d.Timeline)
-			break
 		}
 	}
+	if got := len(gone.got()) + len(left.got()); got < n || got > n+twice || twice > w.setup.slots {
+		t.Errorf("the relays have %d mails of %d, and %d may have been taken twice", got, n, twice)
+	}
+	atRate(t, "the relay that is left", left.got(), lag(), 30, 1, 0.6)
 }

@@ -112,7 +112,7 @@ func TestADayThatCannotBeIsRefused(t *testing.T) {
 // TestTheModelIsWithinASeventhOfASampleThatIsFilledForReal measures what one of
 // everything costs, and fills Redis with another mix of as much and more.
 func TestTheModelIsWithinASeventhOfASampleThatIsFilledForReal(t *testing.T) {
-	t.Parallel()
+	// Alone: what the consumer costs is the processor time of this process.
 	l, err := newLab(t.Context())
 	if err != nil {
 		t.Fatal(err)
