@@ -50,17 +50,33 @@ func (p *Pipeline) dropCanceled(drafts []*draft) []*draft {
 
 // learnCancels looks for new cancels, and ends what waits in the lanes of them.
 func (p *Pipeline) learnCancels(ctx context.Context) error {
-	news, err := p.Queue.LearnCancels(ctx)
-	if err != nil || !news {
+	learned, err := p.Queue.LearnCancels(ctx)
+	if err != nil || learned == p.cancels {
 		return err
 	}
-	now := p.Now()
+	p.cancels = learned
 	for _, s := range p.senders {
-		for _, t := range s.lanes.remove(func(t *task) bool { return p.Queue.Canceled(t.id()) }) {
-			p.finish(s.cancel(t, now))
-		}
+		s.endCanceled()
 	}
 	return nil
+}
+
+// endCanceled ends what waits in the lanes and was canceled.
+func (s *sender) endCanceled() {
+	for _, t := range s.lanes.remove(s.isCanceled) {
+		s.p.finish(s.cancel(t, s.p.Now()))
+	}
+}
+
+func (s *sender) isCanceled(t *task) bool { return s.p.Queue.Canceled(t.id()) }
+
+// came looks at tasks that have just been put into the lanes. A cancel that was
+// learned of while they were on their way there found nothing, and a channel
+// that is paused looks at nothing until it goes on.
+func (s *sender) came(tasks []*task) {
+	if s.p.Queue.AnyCanceled() && slices.ContainsFunc(tasks, s.isCanceled) {
+		s.endCanceled()
+	}
 }
 
 // id is that of a task's delivery; empty when it cannot be read.

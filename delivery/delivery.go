@@ -129,6 +129,7 @@ type Pipeline struct {
 	senders  []*sender
 	held     *held
 	wake     chan time.Time // when something was parked, for the promoter
+	cancels  int64          // how many were looked for in the lanes; the promoter's
 	finish   func(*queue.Settlement)
 	away     atomic.Bool // the queue could not be read last
 }

@@ -184,7 +184,11 @@ func (s *sender) readLoop(ctx context.Context, lane notice.Lane) {
 		read:    reader.ReadTurns,
 		reclaim: reader.Reclaim,
 		own:     reader.Own,
-		take:    func(leases []*queue.Lease) { s.lanes.put(i, s.tasksOf(leases)) },
+		take: func(leases []*queue.Lease) {
+			tasks := s.tasksOf(leases)
+			s.lanes.put(i, tasks)
+			s.came(tasks)
+		},
 	})
 }
 

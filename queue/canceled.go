@@ -62,10 +62,13 @@ func (q *Queue) Canceled(id string) bool {
 	return q.canceled.of[p][markOf(id)]
 }
 
-// LearnCancels asks for cancels that are not known yet, and reports whether
-// there are any.
-func (q *Queue) LearnCancels(ctx context.Context) (bool, error) {
-	before := q.canceled.news.Load()
+// AnyCanceled reports whether any notification is known to be canceled.
+func (q *Queue) AnyCanceled() bool { return q.canceled.any.Load() }
+
+// LearnCancels asks for cancels that are not known yet, and returns how many
+// were learned so far. Readings teach them too: whoever is to act on each of
+// them compares with the last number that it acted on.
+func (q *Queue) LearnCancels(ctx context.Context) (learned int64, err error) {
 	pipe := q.rdb.Pipeline()
 	numbers := make([]*redis.StringCmd, q.cfg.Partitions)
 	for p := range numbers {
@@ -73,17 +76,18 @@ func (q *Queue) LearnCancels(ctx context.Context) (bool, error) {
 	}
 	cmds, err := pipe.Exec(ctx)
 	if err := unattributed(err, cmds); err != nil {
-		return false, unavailable(err)
+		return 0, unavailable(err)
 	}
 	for p, n := range numbers {
 		if err := n.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return false, unavailable(err)
+			return 0, unavailable(err)
 		}
 		if err := q.learnCancels(ctx, p, n.Val()); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	return q.canceled.news.Load() != before, q.forgetCancels(ctx)
+	learned = q.canceled.news.Load()
+	return learned, q.forgetCancels(ctx)
 }
 
 // learnCancels learns of the cancels of a partition up to a number that was
