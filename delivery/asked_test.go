@@ -14,6 +14,7 @@ import (
 	"github.com/carillonhq/carillon/channels"
 	"github.com/carillonhq/carillon/delivery"
 	"github.com/carillonhq/carillon/notice"
+	"github.com/carillonhq/carillon/queue/queuetest"
 	"github.com/carillonhq/carillon/throttle"
 )
 
@@ -201,7 +202,7 @@ func TestAPauseThatOneConsumerWasToldOfHoldsForTheOtherAndEndsOnTime(t *testing.
 	w := newWorld(t, setup{slots: 8, jitter: func(time.Duration) time.Duration { return 0 }})
 	const rest = 3 * time.Second
 	var mu sync.Mutex
-	lag := watchLag(t)
+	lag := queuetest.WatchLateness(t)
 	var asked time.Time
 	var after []time.Duration // what came after the host had asked for rest
 	w.webhook.script(func(_ context.Context, m channels.Message) channels.Result {

@@ -20,6 +20,7 @@ import (
 	"github.com/carillonhq/carillon/delivery"
 	"github.com/carillonhq/carillon/notice"
 	"github.com/carillonhq/carillon/queue"
+	"github.com/carillonhq/carillon/queue/queuetest"
 )
 
 // soon is a jitter that loses little time.
@@ -132,7 +133,7 @@ func TestNothingIsLostWhenRedisFreezes(t *testing.T) {
 func TestTheGroupsMayBeDestroyedWhileWorkGoesOn(t *testing.T) {
 	bothWays(t, setup{retry: quick(), jitter: soon, visibility: 10 * time.Second}, func(t *testing.T, s setup) {
 		w := newWorld(t, s)
-		lag := watchLag(t)
+		lag := queuetest.WatchLateness(t)
 		w.webhook.script(takes(5 * time.Millisecond))
 		w.start("c1")
 		k := w.keepAdmitting(150, func(i int) {

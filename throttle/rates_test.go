@@ -24,6 +24,7 @@ func sharesARate(t *testing.T, rdb redis.UniversalClient) {
 	var mu sync.Mutex
 	var sent []time.Time
 	each := make([][]time.Time, 3)
+	lag := queuetest.WatchLateness(t)
 	var running sync.WaitGroup
 	for i, name := range []string{"a", "b", "c"} {
 		rates := throttle.NewRates(rdb, "test", name)
@@ -43,8 +44,9 @@ func sharesARate(t *testing.T, rdb redis.UniversalClient) {
 	}
 	running.Wait()
 	slices.SortFunc(sent, time.Time.Compare)
-	if most := busiest(sent); most > 106 { // where 20 ms are two permits, one may be late
-		t.Errorf("one second saw %d, want 106 at most", most)
+	// Where 20 ms are two permits, one may be late; a late machine notes them later.
+	if most, late := busiest(sent), lag(); float64(most) > 106+100*late.Seconds() {
+		t.Errorf("one second saw %d, want 106 at most, on a machine that was late by %v", most, late)
 	}
 	if context.Cause(ctx) != context.Canceled {
 		t.Errorf("in no two seconds of a minute each sent a third of 200: %d, %d and %d in all", len(each[0]), len(each[1]), len(each[2]))

@@ -1,6 +1,7 @@
 // Package queuetest starts real redis-servers for tests: single ones, a master
 // that Sentinels watch, and a cluster; each on ports of its own, in folders of
-// its own, gone when the test ends, however it ends.
+// its own, gone when the test ends, however it ends. And it tells how late the
+// machine is, for tests that judge moments.
 package queuetest
 
 import (
