@@ -70,10 +70,12 @@ func (s *sender) endCanceled() {
 
 func (s *sender) isCanceled(t *task) bool { return s.p.Queue.Canceled(t.id()) }
 
-// came looks at tasks that have just been put into the lanes. A cancel that was
-// learned of while they were on their way there found nothing, and a channel
-// that is paused looks at nothing until it goes on.
-func (s *sender) came(tasks []*task) {
+// leased puts what was leased into a lane. A cancel that was learned of while it
+// was on its way there found nothing, and a channel that is paused looks at
+// nothing until it goes on: it is looked for here.
+func (s *sender) leased(lane int, leases []*queue.Lease) {
+	tasks := s.tasksOf(leases)
+	s.lanes.put(lane, tasks)
 	if s.p.Queue.AnyCanceled() && slices.ContainsFunc(tasks, s.isCanceled) {
 		s.endCanceled()
 	}

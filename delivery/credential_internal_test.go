@@ -81,9 +81,9 @@ func (st *stand) Send(context.Context, channels.Message) channels.Result {
 	return r
 }
 
-// noCancels is a queue on which nothing is canceled, which is all that a sender
-// asks it. Its server's clock is everybody's, so it is started before the test's.
-func noCancels(t *testing.T) *queue.Queue {
+// emptyQueue is a queue with nothing on it: a sender asks it only what was canceled.
+// Its server's clock is everybody's, so it is started before the test's.
+func emptyQueue(t *testing.T) *queue.Queue {
 	t.Helper()
 	client := queuetest.Start(t).Client()
 	q, err := queue.Open(t.Context(), client, client, config.Queue{Namespace: "t", Partitions: 1, Visibility: config.Duration(time.Minute),
@@ -174,7 +174,7 @@ func broken() channels.Result {
 }
 
 func TestAFloodWaitingForABrokenCredentialCostsOneSendARest(t *testing.T) {
-	q := noCancels(t)
+	q := emptyQueue(t)
 	synctest.Test(t, func(t *testing.T) {
 		const flood = 1000
 		mended := time.Now().Add(5 * time.Minute)
@@ -228,7 +228,7 @@ func TestAFloodWaitingForABrokenCredentialCostsOneSendARest(t *testing.T) {
 }
 
 func TestWhichAnswersOfAProbeLetTheChannelGoOn(t *testing.T) {
-	q := noCancels(t)
+	q := emptyQueue(t)
 	for name, c := range map[string]struct {
 		probe    channels.Result
 		goesOn   bool
@@ -271,7 +271,7 @@ func TestWhichAnswersOfAProbeLetTheChannelGoOn(t *testing.T) {
 
 // What was in flight when the fault was found may have slipped through.
 func TestOnlyAProbeShowsThatTheCredentialIsTakenAgain(t *testing.T) {
-	q := noCancels(t)
+	q := emptyQueue(t)
 	synctest.Test(t, func(t *testing.T) {
 		st := newStand(t, q, 100, func(n int) channels.Result {
 			if n == 0 || n >= standWidth {

@@ -184,11 +184,7 @@ func (s *sender) readLoop(ctx context.Context, lane notice.Lane) {
 		read:    reader.ReadTurns,
 		reclaim: reader.Reclaim,
 		own:     reader.Own,
-		take: func(leases []*queue.Lease) {
-			tasks := s.tasksOf(leases)
-			s.lanes.put(i, tasks)
-			s.came(tasks)
-		},
+		take:    func(leases []*queue.Lease) { s.leased(i, leases) },
 	})
 }
 
