@@ -16,7 +16,7 @@ const keys = [["/", "search the templates"], ["j  k  ↓  ↑", "next, previous 
   ["s", "next sample"], ["m", "mobile or desktop"], ["d", "the mail in the dark"], ["e", "a push expanded or collapsed"], ["?", "this help"], ["Esc", "close"]];
 
 export function help() {
-  if (document.querySelector("dialog")) return;
+  if (document.querySelector("dialog[open]")) return;
   dialog("Keyboard", h("dl", { class: "keys" }, keys.flatMap(([key, does]) => [h("dt", {}, key.split("  ").map((k) => h("kbd", {}, k))), h("dd", {}, does)])),
     h("p", { class: "hint" }, "Tab goes through everything; arrows move inside the tree and the tabs. The address always leads back to what you look at."));
 }
@@ -25,7 +25,7 @@ export function help() {
 // secret is what webhooks to typed addresses are signed with.
 export function send(sending, token, request, channel, secret) {
   const list = sending.destinations.filter((d) => d.channel === channel);
-  if (document.querySelector("dialog")) return;
+  if (document.querySelector("dialog[open]")) return;
   if (!list.length) {
     dialog("Send a test", h("p", {}, `No channel is configured that would take this: it has no section for ${channel}.`));
     return;
