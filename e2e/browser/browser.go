@@ -141,9 +141,17 @@ func (b *Tab) Is(condition string) bool {
 	return Ask[bool](b, "Boolean("+condition+")")
 }
 
-// Click clicks the first such element.
+// Click clicks the first such element, once it stands still: a click is at a
+// place, where something else may lie by the time that it comes.
 func (b *Tab) Click(css string) {
 	b.t.Helper()
+	b.Until(fmt.Sprintf(`(() => {
+		const e = document.querySelector(%q);
+		if (!e?.checkVisibility()) return false;
+		const r = e.getBoundingClientRect(), at = [r.x, r.y, r.width, r.height].join(), was = e.stoodAt;
+		e.stoodAt = at;
+		return was === at;
+	})()`, css))
 	b.Do(chromedp.Click(chromedp.CSS(css)))
 }
 
