@@ -238,6 +238,20 @@ func TestAPatternIsANotificationWithItsDigits(t *testing.T) {
 	}
 }
 
+func TestAPatternToAMailAddressIsANotificationByMail(t *testing.T) {
+	text := newPattern(job{Size: 10, Lane: "normal"}, toMail+"a@relay.example").append(nil, 7, time.Time{})
+	n, err := notice.DecodeNotification(text)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if n.To.User != "u00000007" || n.To.Email != "a@relay.example" || !slices.Equal(n.Channels, []notice.Medium{notice.MediumEmail}) || len(n.To.Webhooks) != 0 {
+		t.Errorf("%+v", n)
+	}
+	if faults := n.Validate(time.Now()); faults != nil {
+		t.Error(faults)
+	}
+}
+
 func TestPercentilesAreNearestRanks(t *testing.T) {
 	var ages []time.Duration
 	for i := range 200 {

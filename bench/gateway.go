@@ -44,9 +44,11 @@ func (l *lab) configure() (err error) {
 	}
 	l.config = filepath.Join(l.dir, "carillon.yaml")
 	files := map[string]string{
-		"catalogue/catalogue.yaml":       "default_locale: en\n",
-		"catalogue/ping/template.yaml":   template,
-		"catalogue/ping/en/webhook.json": `{"type":"ping","timestamp":{{json .now}},"data":{"n":{{json .data.n}},"t":{{json .data.t}},"pad":{{json .data.pad}}}}`,
+		"catalogue/catalogue.yaml":            "default_locale: en\n",
+		"catalogue/ping/template.yaml":        template,
+		"catalogue/ping/en/webhook.json":      `{"type":"ping","timestamp":{{json .now}},"data":{"n":{{json .data.n}},"t":{{json .data.t}},"pad":{{json .data.pad}}}}`,
+		"catalogue/ping/en/email.subject.txt": "ping {{.data.n}}",
+		"catalogue/ping/en/email.txt":         "{{.data.t}} {{.data.pad}}",
 		"carillon.yaml": fmt.Sprintf(`redis: {url: "redis://%s/0"}
 queue: {max_backlog: 10000000}
 ingest: {listen: "%s", max_body: 4MiB, max_batch: %d}
@@ -161,16 +163,14 @@ func (g *gateway) writeProfile(ctx context.Context, path string) error {
 }
 
 // fill puts what a job says on the queue through an ingest of its own, which
-// is gone afterwards.
-func (l *lab) fill(ctx context.Context, jobs ...job) error {
-	ingest, err := l.startGateway(ctx, "ingest")
+// is gone afterwards. env is set besides, as NAME=value.
+func (l *lab) fill(ctx context.Context, j job, env ...string) error {
+	ingest, err := l.startGateway(ctx, "ingest", env...)
 	if err != nil {
 		return err
 	}
-	for _, j := range jobs {
-		if _, err := l.load(ctx, j); err != nil {
-			return fmt.Errorf("filling the queue: %w", err)
-		}
+	if _, err := l.load(ctx, j); err != nil {
+		return fmt.Errorf("filling the queue: %w", err)
 	}
 	return ingest.stop()
 }

@@ -27,6 +27,7 @@ type lab struct {
 	root      string // of the module
 	receiver  *process
 	port      string // of the receiver, on every host
+	relayPort string // of its email relay, on 127.0.0.1
 	redisAddr string
 	redis     *redis.Client
 	config    string // path
@@ -120,7 +121,8 @@ func (l *lab) startReceiver() (err error) {
 	if l.receiver, err = l.startPart("receiver", "receiver"); err != nil {
 		return err
 	}
-	l.port, err = l.receiver.firstLine()
+	ports, err := l.receiver.firstLine()
+	l.port, l.relayPort, _ = strings.Cut(ports, " ")
 	return err
 }
 

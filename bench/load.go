@@ -33,7 +33,7 @@ type job struct {
 	Rate    float64       `json:"rate"`    // requests begun a second, whatever becomes of them; 0: as fast as answers come
 	Size    int           `json:"size"`    // bytes of each notification's data
 	Lane    string        `json:"lane"`
-	Targets []string      `json:"targets"` // the i-th notification goes to the i-th of them, in turn
+	Targets []string      `json:"targets"` // the i-th notification goes to the i-th of them, in turn: URLs, and mail addresses behind toMail
 	Inline  bool          `json:"inline"`  // content in place of a template
 	Limit   time.Duration `json:"limit"`   // for an answer
 }
@@ -304,13 +304,19 @@ const (
 	dueZeros   = "0000000000000000000"
 )
 
+// toMail stands before a target that is a mail address.
+const toMail = "mailto:"
+
 func newPattern(j job, target string) *pattern {
 	what := `"template":"ping","data":` + dataOf(j.Size)
 	if j.Inline {
 		what = `"content":{"webhook":` + dataOf(j.Size) + `},"category":"test"`
 	}
-	text := fmt.Sprintf(`{"to":{"user":"u%s","webhooks":[{"url":"%s","secret":"%s"}]},"channels":["webhook"],"priority":"%s",%s}`,
-		userDigits, target, webhookSecret, j.Lane, what)
+	to := fmt.Sprintf(`"webhooks":[{"url":"%s","secret":"%s"}]},"channels":["webhook"]`, target, webhookSecret)
+	if address, ok := strings.CutPrefix(target, toMail); ok {
+		to = fmt.Sprintf(`"email":"%s"},"channels":["email"]`, address)
+	}
+	text := fmt.Sprintf(`{"to":{"user":"u%s",%s,"priority":"%s",%s}`, userDigits, to, j.Lane, what)
 	find := func(before string) int { return strings.Index(text, before) + len(before) }
 	return &pattern{text: []byte(text), user: find(`"user":"u`), n: find(`"n":`), due: find(dueMember)}
 }

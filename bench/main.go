@@ -31,7 +31,7 @@ type options struct {
 	connections  int           // of the load generator, for single notifications
 	rounds       int           // of each row
 	span         time.Duration // of each open loop
-	rateSpan     time.Duration // of the row rate
+	rateSpan     time.Duration // of the rows rate and relay
 	refusingSpan time.Duration // of each of the row refusing's two runs
 	plot         string
 	only         string
@@ -75,7 +75,7 @@ func readFlags() (o options) {
 	flag.IntVar(&o.connections, "clients", 64, "connections that post single notifications")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each row")
 	flag.DurationVar(&o.span, "span", 10*time.Second, "how long each open loop takes")
-	flag.DurationVar(&o.rateSpan, "rate-span", time.Minute, "how long the row rate takes")
+	flag.DurationVar(&o.rateSpan, "rate-span", time.Minute, "how long each of the rows rate and relay takes")
 	flag.DurationVar(&o.refusingSpan, "refusing-span", 40*time.Second, "how long each of the row refusing's two runs takes")
 	flag.StringVar(&o.plot, "plot", "", "where to write the row rate's picture, as SVG")
 	flag.StringVar(&o.only, "only", "", "rows to run, separated by commas: "+strings.Join(names(rows(options{})), ", "))

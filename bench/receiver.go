@@ -22,7 +22,8 @@ import (
 // receiver counts what it is sent, in a process of its own, so that its work is
 // the same for whoever sends. What comes to /h/TAG is counted under TAG;
 // /slow/TAG is answered after slowness; of what comes to /timed/TAG every moment
-// is kept; of what comes to /limited/TAG in a second allowedRate are taken.
+// is kept; of what comes to /limited/TAG in a second allowedRate are taken. Its
+// email relay keeps the moment of every mail.
 type receiver struct {
 	tallies sync.Map // tag → *tally
 }
@@ -41,7 +42,7 @@ type tally struct {
 	first, last atomic.Int64 // unix ns
 	mu          sync.Mutex
 	ages        []time.Duration // of the requests whose body says when they were due
-	came        []int64         // unix ns, of the requests to /timed
+	came        []int64         // unix ns, of the requests to /timed and of mails
 	windows     []window        // in order, of the requests to /limited; seconds without any are left out
 	under       int             // way, of the requests to /slow
 	held        time.Duration   // by all of them together, until since
@@ -69,8 +70,8 @@ func (s stats) rate() float64 {
 	return float64(s.Count) / span
 }
 
-// serveReceiver prints its port, and serves until its input ends, which it
-// does when the process that started it is gone.
+// serveReceiver prints its port and its relay's, and serves until its input
+// ends, which it does when the process that started it is gone.
 func serveReceiver([]string) error {
 	listeners, err := listenAll()
 	if err != nil {
@@ -87,12 +88,18 @@ func serveReceiver([]string) error {
 	mux.HandleFunc("GET /moments/", r.moments)
 	mux.HandleFunc("POST /reset", r.reset)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	fmt.Println(listeners[0].Addr().(*net.TCPAddr).Port)
+	relay, err := net.Listen("tcp", net.JoinHostPort(loopback(0), "0"))
+	if err != nil {
+		return err
+	}
+	mails := newRelay(r)
+	fmt.Println(port(listeners[0]), port(relay))
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		srv.Close()
 	}()
-	failed := make(chan error, len(listeners))
+	failed := make(chan error, len(listeners)+1)
+	go func() { failed <- mails.Serve(relay) }()
 	for _, l := range listeners {
 		go func() { failed <- srv.Serve(l) }()
 	}
@@ -131,6 +138,8 @@ func listenOnce() (listeners []net.Listener, err error) {
 	return listeners, nil
 }
 
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
 // loopback is the i-th of the receiver's hosts.
 func loopback(i int) string { return "127.0.0." + strconv.Itoa(i+1) }
 
@@ -166,11 +175,7 @@ func (r *receiver) takeSlowly(w http.ResponseWriter, req *http.Request) {
 func (r *receiver) takeTimed(w http.ResponseWriter, req *http.Request) {
 	now := time.Now()
 	io.Copy(io.Discard, req.Body)
-	t := r.tally(req.URL.Path[len("/timed/"):])
-	t.add(now, nil)
-	t.mu.Lock()
-	t.came = append(t.came, now.UnixNano())
-	t.mu.Unlock()
+	r.tally(req.URL.Path[len("/timed/"):]).keep(now)
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -179,6 +184,14 @@ func (r *receiver) moments(w http.ResponseWriter, req *http.Request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	json.NewEncoder(w).Encode(t.came)
+}
+
+// keep counts a request, and keeps its moment.
+func (t *tally) keep(now time.Time) {
+	t.add(now, nil)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.came = append(t.came, now.UnixNano())
 }
 
 func (t *tally) add(now time.Time, body []byte) {

@@ -16,57 +16,81 @@ import (
 const (
 	sharedRate    = 500 // a second, for all consumers together
 	rateConsumers = 4
+	relayRate     = 100 // mails a second, of one email relay
 	// rateSettles is how long after the first request the count begins: by then
 	// every consumer has started.
 	rateSettles = time.Second
 )
 
-// rateRow is what comes of a channel's rate while consumers die and come, by
-// the receiver's own clock.
+// shared is a rate that consumers share while one of them dies and one comes.
+type shared struct {
+	name      string // of the row, and the receiver's tag
+	limit     string // as the table says it
+	perSecond int
+	consumers int
+	of        func(l *lab) (target string, env []string) // where notifications go, and what sets the rate
+}
+
+// rateRow is what comes of a channel's rate, by the receiver's own clock.
 func rateRow() row {
-	const work = "`rate: 500/s`, 4 consumers, one killed after a third of the time, one added after two thirds: "
-	return row{name: "rate", once: true, round: rateRound, lines: []line{
+	return shared{name: "rate", limit: "`rate: 500/s`", perSecond: sharedRate, consumers: rateConsumers, of: func(l *lab) (string, []string) {
+		return "http://" + net.JoinHostPort(loopback(0), l.port) + "/timed/rate", []string{fmt.Sprintf("CARILLON_CHANNELS_WEBHOOK_RATE=%d/s", sharedRate)}
+	}}.row()
+}
+
+// relayRow is the same of the rate that an email relay's account has.
+func relayRow() row {
+	return shared{name: relayTag, limit: "`smtp.rate: 100/s` of a relay", perSecond: relayRate, consumers: 2, of: func(l *lab) (string, []string) {
+		return toMail + "bench@" + relayTag + ".example", []string{fmt.Sprintf(
+			"CARILLON_CHANNELS_EMAIL={from: a@acme.example, smtp: {host: 127.0.0.1, port: %s, tls: none, rate: %d/s}}", l.relayPort, relayRate)}
+	}}.row()
+}
+
+func (s shared) row() row {
+	work := fmt.Sprintf("%s, %d consumers, one killed after a third of the time, one added after two thirds: ", s.limit, s.consumers)
+	return row{name: s.name, once: true, round: s.round, lines: []line{
 		{Work: work + "least in any 10 s", Unit: "% of the rate", Aims: []aim{atLeast(98)}},
 		{Work: work + "most in any 10 s", Unit: "% of the rate", Aims: []aim{atMost(102)}},
 		{Work: work + "most in any second", Unit: "% of the rate", Aims: []aim{atMost(105)}},
 	}}
 }
 
-func rateRound(ctx context.Context, l *lab) ([]sample, error) {
+func (s shared) round(ctx context.Context, l *lab) ([]sample, error) {
 	span := cmp.Or(l.rateSpan, 3*time.Second)
-	j := l.postBatches(int(sharedRate*(span+15*time.Second).Seconds()), "")
-	j.Targets = []string{"http://" + net.JoinHostPort(loopback(0), l.port) + "/timed/rate"}
-	if err := l.fill(ctx, j); err != nil {
+	target, env := s.of(l)
+	j := l.postBatches(int(float64(s.perSecond)*(span+15*time.Second).Seconds()), "")
+	j.Targets = []string{target}
+	if err := l.fill(ctx, j, env...); err != nil {
 		return nil, err
 	}
-	from, err := l.runConsumers(ctx, span)
+	from, err := s.runConsumers(ctx, l, env, span)
 	if err != nil {
 		return nil, err
 	}
-	sent, err := l.moments(ctx, "rate")
+	sent, err := l.moments(ctx, s.name)
 	if err != nil {
 		return nil, err
 	}
 	first, _ := slices.BinarySearch(sent, from.UnixNano())
 	last, _ := slices.BinarySearch(sent, from.Add(span).UnixNano())
-	return rateSamples(l, sent[first:last], from, span)
+	return s.samples(l, sent[first:last], from, span)
 }
 
 // runConsumers starts the consumers, kills one, adds one, and ends them all. It
 // returns when the count is to begin.
-func (l *lab) runConsumers(ctx context.Context, span time.Duration) (from time.Time, err error) {
+func (s shared) runConsumers(ctx context.Context, l *lab, env []string, span time.Duration) (from time.Time, err error) {
 	var all []*gateway
 	start := func() error {
-		g, err := l.startGateway(ctx, "consume", fmt.Sprintf("CARILLON_CHANNELS_WEBHOOK_RATE=%d/s", sharedRate))
+		g, err := l.startGateway(ctx, "consume", env...)
 		all = append(all, g)
 		return err
 	}
-	for range rateConsumers {
+	for range s.consumers {
 		if err := start(); err != nil {
 			return from, err
 		}
 	}
-	if _, err := l.awaitArrivals(ctx, "rate", 1, 20*time.Second); err != nil {
+	if _, err := l.awaitArrivals(ctx, s.name, 1, 20*time.Second); err != nil {
 		return from, err
 	}
 	from = time.Now().Add(rateSettles)
@@ -105,7 +129,7 @@ func (l *lab) moments(ctx context.Context, tag string) (sent []int64, err error)
 	return sent, nil
 }
 
-func rateSamples(l *lab, sent []int64, from time.Time, span time.Duration) ([]sample, error) {
+func (s shared) samples(l *lab, sent []int64, from time.Time, span time.Duration) ([]sample, error) {
 	if len(sent) == 0 {
 		return nil, fmt.Errorf("nothing arrived in %v", span)
 	}
@@ -113,14 +137,14 @@ func rateSamples(l *lab, sent []int64, from time.Time, span time.Duration) ([]sa
 	least, most := extremes(sent, from, span, long)
 	_, second := extremes(sent, from, span, time.Second)
 	counts := perSecond(sent, from, span)
-	fmt.Fprintf(l.progress, "rate, by second: %v\n", counts)
-	if l.plot != "" {
+	fmt.Fprintf(l.progress, "%s, by second: %v\n", s.name, counts)
+	if l.plot != "" && s.perSecond == sharedRate {
 		if err := os.WriteFile(l.plot, []byte(ratePlot(counts)), 0o644); err != nil {
 			return nil, fmt.Errorf("-plot: %w", err)
 		}
 	}
 	per := func(n int, window time.Duration) outcome {
-		return outcome{value: 100 * float64(n) / (sharedRate * window.Seconds())}
+		return outcome{value: 100 * float64(n) / (float64(s.perSecond) * window.Seconds())}
 	}
 	note := fmt.Sprintf("by whole seconds %d–%d, %s in %v", slices.Min(counts), slices.Max(counts), thousands(int64(len(sent))), span)
 	return []sample{{ours: per(least, long)}, {ours: per(most, long)}, {ours: per(second, time.Second), note: note}}, nil

@@ -22,7 +22,7 @@ func rows(o options) []row {
 	return []row{
 		drainRow(), capsRow(), peersRow(), queueRow(),
 		ingestRow(), ndjsonRow(), bothRow(),
-		latencyRow(), criticalRow(o), tenantRow(o), slowRow(), hangRow(), rateRow(), refusingRow(),
+		latencyRow(), criticalRow(o), tenantRow(o), slowRow(), hangRow(), rateRow(), relayRow(), refusingRow(),
 		memoryRow(o),
 	}
 }
