@@ -86,7 +86,7 @@ func atBoard(t *testing.T, rdb redis.UniversalClient, name string) (*throttle.Bo
 }
 
 func TestAPauseIsHeardByEveryConsumerAndEndsForAllAtOneMoment(t *testing.T) {
-	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+	storeOrCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		a, _ := atBoard(t, rdb, "a")
 		_, e := atBoard(t, rdb, "b")
 		said := time.Now()
@@ -104,7 +104,7 @@ func TestAPauseIsHeardByEveryConsumerAndEndsForAllAtOneMoment(t *testing.T) {
 }
 
 func TestWhoStartsLaterKnowsWhatLasts(t *testing.T) {
-	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+	storeOrCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		a, heard := atBoard(t, rdb, "a")
 		a.Tell(throttle.Word{Kind: throttle.ChannelPaused, For: time.Minute, Because: "503"})
 		a.Tell(throttle.Word{Kind: throttle.HostDown, Name: "https://d.example", For: time.Minute})
@@ -118,7 +118,7 @@ func TestWhoStartsLaterKnowsWhatLasts(t *testing.T) {
 }
 
 func TestWhatIsOverIsHeardOf(t *testing.T) {
-	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+	storeOrCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		a, _ := atBoard(t, rdb, "a")
 		_, e := atBoard(t, rdb, "b")
 		a.Tell(throttle.Word{Kind: throttle.HostDown, Name: "h", For: time.Minute})
@@ -163,7 +163,7 @@ func (e *ear) heardOf() int {
 }
 
 func TestOfFourConsumersOneProbes(t *testing.T) {
-	eachStore(t, func(t *testing.T, rdb redis.UniversalClient) {
+	storeOrCluster(t, func(t *testing.T, rdb redis.UniversalClient) {
 		var boards []*throttle.Board
 		var ears []*ear
 		for i := range 4 {

@@ -33,6 +33,12 @@ func cluster(t *testing.T) *redis.ClusterClient {
 	return rdb
 }
 
+// storeOrCluster runs a test on each store, and on a cluster.
+func storeOrCluster(t *testing.T, run func(t *testing.T, rdb redis.UniversalClient)) {
+	eachStore(t, run)
+	t.Run("cluster", func(t *testing.T) { run(t, cluster(t)) })
+}
+
 func TestOnARedisClusterEveryScriptKeepsToOneSlot(t *testing.T) {
 	t.Parallel()
 	rdb := cluster(t)
