@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"container/list"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type Quotas struct {
 	channel notice.Channel
 	labels  [scopes]string // how scopes are called
 	now     func() time.Time
+	made    time.Time // what schedules count from
 	any     atomic.Bool
 
 	mu     sync.Mutex
@@ -65,7 +67,7 @@ type Quota struct {
 
 // NewQuotas makes a channel's rates by name.
 func NewQuotas(rates *Rates, channel notice.Channel, r config.KeyedRates) *Quotas {
-	q := &Quotas{rates: rates, channel: channel, labels: [scopes]string{"host", "tenant", "account"}, now: time.Now, idle: list.New()}
+	q := &Quotas{rates: rates, channel: channel, labels: [scopes]string{"host", "tenant", "account"}, now: time.Now, made: time.Now(), idle: list.New()}
 	if channel == notice.ChannelEmail {
 		q.labels[ScopeHost], q.labels[ScopeAccount] = "domain", "relay"
 	}
@@ -83,7 +85,7 @@ func (q *Quotas) Replace(r config.KeyedRates) (raised map[string]float64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	raised = map[string]float64{}
-	q.tables = [scopes]config.RateTable{append(r.Domains, r.Hosts...), r.Tenants, append(r.Apps, r.Relays...)}
+	q.tables = [scopes]config.RateTable{slices.Concat(r.Domains, r.Hosts), r.Tenants, slices.Concat(r.Apps, r.Relays)}
 	q.any.Store(len(q.tables[ScopeHost])+len(r.Tenants)+len(q.tables[ScopeAccount]) > 0)
 	for scope := range q.named {
 		for name, quota := range q.named[scope] {
@@ -92,7 +94,7 @@ func (q *Quotas) Replace(r config.KeyedRates) (raised map[string]float64) {
 			before, now := backlogPace(quota.pace.Rate()), backlogPace(rule.Rate)
 			if quota.pace.Replace(rule.Rate); now > before {
 				raised[quota.key] = now
-				quota.putOff.hasten(q.now(), before/now)
+				quota.putOff.hasten(q.running(), before/now)
 			}
 		}
 	}
@@ -293,11 +295,15 @@ func (at *Quota) Words() string {
 func (at *Quota) PutOff(class, room int) time.Duration {
 	at.of.mu.Lock()
 	defer at.of.mu.Unlock()
-	return at.putOff.next(at.of.now(), class, room, at.perSecond())
+	return at.putOff.next(at.of.running(), class, room, at.perSecond())
 }
 
+// running is for how long there have been these quotas. Schedules go by it: a
+// machine's clock that is set back does not make what they say last longer.
+func (q *Quotas) running() time.Duration { return q.now().Sub(q.made) }
+
 // schedule is when what was put off last comes back, of each class, in µs since
-// 1970.
+// the quotas were made.
 type schedule [24]int64
 
 // Classes is how many classes there are: lanes by turns.
@@ -311,8 +317,8 @@ const (
 	quotaLeast = 200 * time.Millisecond
 )
 
-func (s *schedule) next(now time.Time, class, room int, perSecond float64) time.Duration {
-	at, busy := now.UnixMicro(), int64(0)
+func (s *schedule) next(now time.Duration, class, room int, perSecond float64) time.Duration {
+	at, busy := now.Microseconds(), int64(0)
 	for i, back := range s {
 		if i == class || back > at {
 			busy++
@@ -326,8 +332,8 @@ func (s *schedule) next(now time.Time, class, room int, perSecond float64) time.
 
 // hasten has what was put off come back sooner: what is left of each time is
 // made so much of itself.
-func (s *schedule) hasten(now time.Time, part float64) {
-	at := now.UnixMicro()
+func (s *schedule) hasten(now time.Duration, part float64) {
+	at := now.Microseconds()
 	for i, back := range s {
 		if back > at {
 			s[i] = at + int64(float64(back-at)*part)

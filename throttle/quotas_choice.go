@@ -37,7 +37,7 @@ func (q *Quotas) WaitOf(scope Scope, name string, atHand int) time.Duration {
 		return wait
 	}
 	// It would be put off, behind those that are.
-	return max(wait, at.putOff.last().Sub(q.now()))
+	return max(wait, at.putOff.last()-q.running())
 }
 
 // Try takes a permit of a name's rate when there is one now. Where there is

@@ -87,10 +87,10 @@ func (q *Quotas) Standings(most int) (out []QuotaStanding) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := q.now()
+	now := q.running()
 	for _, named := range q.named {
 		for _, at := range named {
-			s := QuotaStanding{Scope: at.Scope(), Name: at.name, Waiting: at.pace.waiting(), PutOff: at.putOff.last().Sub(now).Milliseconds()}
+			s := QuotaStanding{Scope: at.Scope(), Name: at.name, Waiting: at.pace.waiting(), PutOff: (at.putOff.last() - now).Milliseconds()}
 			if s.PutOff = max(s.PutOff, 0); s.Waiting > 0 || s.PutOff > 0 {
 				out = append(out, s)
 			}
@@ -103,7 +103,7 @@ func (q *Quotas) Standings(most int) (out []QuotaStanding) {
 }
 
 // last is when the last comes back of what was put off.
-func (s *schedule) last() time.Time { return time.UnixMicro(slices.Max(s[:])) }
+func (s *schedule) last() time.Duration { return time.Duration(slices.Max(s[:])) * time.Microsecond }
 
 // waiting is how many wait for permits.
 func (p *Pace) waiting() int {
