@@ -390,7 +390,8 @@ func (l *learned) raise(now time.Time) {
 // second that ended a little before.
 type recent struct {
 	counts [keptParts]uint16
-	newest int64 // the number of the newest part, since the epoch
+	began  time.Time // a moment before the first: a machine's clock may be set meanwhile
+	newest int64     // the number of the newest part, since then
 }
 
 const (
@@ -405,7 +406,7 @@ func (r *recent) add(now time.Time) { r.counts[r.turn(now)]++ }
 
 // turn makes the part of a moment the newest, and returns where it is.
 func (r *recent) turn(now time.Time) int64 {
-	part := max(now.UnixNano()/int64(recentPart), r.newest)
+	part := max(r.part(now), r.newest)
 	r.newest = max(r.newest, part-keptParts)
 	for ; r.newest < part; r.newest++ {
 		r.counts[(r.newest+1)%keptParts] = 0
@@ -413,11 +414,19 @@ func (r *recent) turn(now time.Time) int64 {
 	return part % keptParts
 }
 
+// part is the number of the part that a moment is in.
+func (r *recent) part(at time.Time) int64 {
+	if r.began.IsZero() {
+		r.began = at.Add(-time.Minute - time.Duration(at.UnixNano())%recentPart)
+	}
+	return int64(at.Sub(r.began) / recentPart)
+}
+
 // count is how many were in the second until now, or until a moment that is no
 // more than twice the skew ago.
 func (r *recent) count(until time.Time) (n int) {
 	r.turn(until)
-	last := min(until.UnixNano()/int64(recentPart), r.newest)
+	last := min(r.part(until), r.newest)
 	for part := max(last-recentParts+1, r.newest-keptParts+1, 0); part <= last; part++ {
 		n += int(r.counts[part%keptParts])
 	}

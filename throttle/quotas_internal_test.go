@@ -60,3 +60,24 @@ func TestRatesOfTwoTablesDoNotWriteIntoEachOther(t *testing.T) {
 func tenASecond(name string) config.RateTable {
 	return config.RateTable{{Name: name, Rate: config.Rate{Count: 10, Per: time.Second}}}
 }
+
+// TestAClockThatIsSetLosesNothingThatAHostTook counts what a host takes while
+// the machine's clock is set: back, nothing counted until it was where it had
+// been, so that the host's next refusal taught that it takes next to nothing.
+func TestAClockThatIsSetLosesNothingThatAHostTook(t *testing.T) {
+	for name, by := range map[string]time.Duration{"back": -time.Hour, "on": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			var r recent
+			now := time.Now()
+			for range 50 {
+				r.add(now)
+			}
+			for range 50 {
+				r.add(setTo(t, now.Add(100*time.Millisecond), by))
+			}
+			if n := r.count(setTo(t, now.Add(200*time.Millisecond), by)); n != 100 {
+				t.Errorf("%d were taken in the last second, want 100", n)
+			}
+		})
+	}
+}
