@@ -85,13 +85,26 @@ func (l *letter) mayGoBy(s *server) bool {
 	return l.permit == nil || s.key == l.via || l.permit(s.account)
 }
 
-// gentler is the failure that tells of all relays: as long as one may work
-// later by itself, nobody needs to mend anything.
+// gentler is the failure that tells of all relays: as long as one asks for less
+// the mail may wait at no cost, and as long as one may work later by itself
+// nobody needs to mend anything.
 func gentler(before, now error, to string) error {
-	if before != nil && (classify(now, to).Verdict == channels.Broken || classify(before, to).Verdict != channels.Broken) {
-		return before
+	if before == nil {
+		return now
 	}
-	return now
+	severity := func(err error) int {
+		switch classify(err, to).Verdict {
+		case channels.Throttled:
+			return 0
+		case channels.Broken:
+			return 2
+		}
+		return 1
+	}
+	if severity(now) < severity(before) {
+		return now
+	}
+	return before
 }
 
 // choose is the relay that the next mail is to go by: of those that are well
@@ -211,15 +224,19 @@ func (f *fleet) count(s *server, sick bool) (before, after int) {
 }
 
 // isSick reports whether err speaks of the relay and not of the mail: it could
-// not be reached or trusted, would not have us, or hung up.
+// not be reached or trusted, would not have us, asks for less, or hung up.
 func isSick(err error) bool {
 	var f *failure
 	if !errors.As(err, &f) || f.stage == stageCompose || errors.Is(err, context.Canceled) {
 		return false
 	}
 	r := replyOf(f)
-	return r == nil || r.Code == closing || f.stage.isSetUp() || refusesLogin(r)
+	return r == nil || r.Code == closing || f.stage.isSetUp() || refusesLogin(r) || wantsLess(f)
 }
+
+// wantsLess reports whether a relay asks for less. It has not taken the mail
+// then, even where it says so after the final dot (RFC 5321 §4.2.1).
+func wantsLess(f *failure) bool { return classify(f, "").Verdict == channels.Throttled }
 
 // refusesLogin reports whether a reply says that the relay wants a login, or
 // another one, at whatever step it finds that out (RFC 4954 §6: 530 and 5.7.8).
@@ -231,7 +248,7 @@ func refusesLogin(r *textproto.Error) bool {
 // nothing of it was accepted, and its fate is not decided.
 func movesOn(err error) bool {
 	var f *failure
-	if !errors.As(err, &f) || f.stage == stageDot {
+	if !errors.As(err, &f) || f.stage == stageDot && !wantsLess(f) {
 		return false
 	}
 	return errors.Is(err, errNeedsUTF8) || isSick(err)

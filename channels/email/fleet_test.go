@@ -71,6 +71,9 @@ func TestAMailGoesToAnotherRelayAsLongAsNothingOfItWasAccepted(t *testing.T) {
 		{"a busy mailbox is busy everywhere", "RCPT", "450 4.2.1 busy", false, channels.Retry},
 		{"a refused sender is said", "MAIL", "553 5.7.1 not yours", false, channels.Broken},
 		{"a cut after the dot may have been accepted", "dot", cutOff, false, channels.Unknown},
+		{"a relay that asks for less at MAIL", "MAIL", "454 Throttling failure: Maximum sending rate exceeded.", true, channels.Sent},
+		{"a relay that asks for less at RCPT", "RCPT", "450 4.7.1 too much mail from 192.0.2.1", true, channels.Sent},
+		{"a relay that asks for less after the dot", "dot", "454 Throttling failure: Maximum sending rate exceeded.", true, channels.Sent},
 		{"closing after the dot is the mail's answer", "dot", "421 4.3.2 closing", false, channels.Retry},
 	} {
 		for _, pipelining := range []bool{false, true} {
@@ -120,6 +123,34 @@ func TestARelayThatFailsIsPassedOverUntilItsRestIsOver(t *testing.T) {
 	}
 }
 
+// TestARelayThatAsksForLessIsLeftToRestAndNotTheChannel has one of two relays
+// refuse by its rate for a while: the other takes every mail, and the first is
+// asked again only when its rest is over.
+func TestARelayThatAsksForLessIsLeftToRestAndNotTheChannel(t *testing.T) {
+	clock := &testClock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	less := "454 Throttling failure: Maximum sending rate exceeded."
+	full, other := startScripted(t, map[string][]string{"dot": {less, less}}), startScripted(t, nil)
+	a := newAdapter(t, several(t, full, other), WithClock(clock.now))
+	asked := func() (n int) {
+		full.look(func() { n = strings.Count(strings.Join(full.said, "\n"), "MAIL FROM") })
+		return n
+	}
+	for i, want := range []int{1, 2, 5} { // by the end of each burst; the last time it takes its share
+		for range 6 {
+			if r := send(t, a, mailFor("1-a-0")); r.Verdict != channels.Sent {
+				t.Fatalf("%v, %v", r.Verdict, r.Err)
+			}
+		}
+		if got := asked(); got != want {
+			t.Errorf("after burst %d it was asked %d times, want %d", i+1, got, want)
+		}
+		clock.pass(shortestRest << i)
+	}
+	if x, y := mailsAt(full), mailsAt(other); x != 2+3 || y != 15 {
+		t.Errorf("the relays were given %d and %d of 18 mails, want the two that the first refused, and 3 and 15", x, y)
+	}
+}
+
 func TestARelaysTroubleIsToldOnceAndItsEndToo(t *testing.T) {
 	clock := &testClock{at: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
 	words := "554 5.7.1 go away, " + adaAddress
@@ -154,12 +185,15 @@ func TestWhenEveryRelayFailsTheMailIsTriedAgainUnlessNoneCanBeUsed(t *testing.T)
 	}
 	for _, c := range []struct {
 		name          string
-		first, second string
+		first, second string // at the greeting
 		want          channels.Verdict
 	}{
 		{"both are away", cutOff, "421 4.3.2 closing", channels.Retry},
 		{"one is away and one will not have us", cutOff, "554 5.7.1 go away", channels.Retry},
 		{"the same the other way round", "554 5.7.1 go away", cutOff, channels.Retry},
+		{"one asks for less and one is away", "450 4.7.28 unusual rate of mail", cutOff, channels.Throttled},
+		{"the same the other way round", cutOff, "450 4.7.28 unusual rate of mail", channels.Throttled},
+		{"one asks for less and one will not have us", "554 5.7.1 go away", "450 4.7.28 unusual rate of mail", channels.Throttled},
 		{"neither will have us", "554 5.7.1 go away", "554 5.7.1 go away", channels.Broken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
