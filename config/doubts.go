@@ -14,6 +14,7 @@ func (c *Config) Doubts() (out Faults) {
 			out = append(out, Fault{Key: fmt.Sprintf("throttle.per_user[%d].channel", i), Value: rule.Channel,
 				Detail: "is off here, so the rule counts nothing: add the channel's section under channels, or delete the rule"})
 		}
+		out = append(out, c.Throttle.PerUser[i].idleDigest(fmt.Sprintf("throttle.per_user[%d]", i))...)
 	}
 	if q := c.Throttle.QuietHours; q != nil {
 		lanes := []string{"critical", "normal", "bulk"}
@@ -23,6 +24,37 @@ func (c *Config) Doubts() (out Faults) {
 				out = append(out, Fault{Key: fmt.Sprintf("throttle.quiet_hours.except[%d]", i), Value: name,
 					Detail: "is taken for a category: did you mean the lane " + near + "?"})
 			}
+		}
+	}
+	return append(out, c.strangeTenants()...)
+}
+
+// idleDigest doubts the bounds of a digest that there is not.
+func (c *Cap) idleDigest(at string) Faults {
+	if c.Over == OverDigest || c.DigestMax == (DigestMax{50, 64 << 10}) {
+		return nil
+	}
+	return Faults{{Key: at + ".digest_max", Detail: "bounds nothing, since over is " + string(c.Over) + ": set over to digest, or delete digest_max"}}
+}
+
+// strangeTenants doubts weights and rates of tenants that are spelt nearly as
+// one with a key. Others may come by the inbox, which takes no key.
+func (c *Config) strangeTenants() (out Faults) {
+	var known []string
+	for _, k := range c.Auth.Keys {
+		known = append(known, k.Tenant)
+	}
+	doubt := func(key, tenant string) {
+		if near := nearest(tenant, known); near != "" && near != tenant {
+			out = append(out, Fault{Key: key, Value: tenant, Detail: "has no key in auth.keys: did you mean " + near + "?"})
+		}
+	}
+	for i, t := range c.Tenants {
+		doubt(fmt.Sprintf("tenants[%d].tenant", i), t.Tenant)
+	}
+	for channel := range c.Channels.limits() {
+		for _, rate := range c.Channels.RatesOf(channel).Tenants {
+			doubt(child("channels."+channel+".rates.tenants", plainKey(rate.Name)), rate.Name)
 		}
 	}
 	return out

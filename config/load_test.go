@@ -179,7 +179,7 @@ func TestAVariableOfAnAbsentSectionMakesItWithItsDefaults(t *testing.T) {
 
 func TestFaultsOfTheEnvironmentNameTheVariable(t *testing.T) {
 	tests := []struct{ name, env, want string }{
-		{"a wrong value", "CARILLON_QUEUE_PARTITIONS=many", `CARILLON_QUEUE_PARTITIONS: queue.partitions: "many" is no whole number`},
+		{"a wrong value", "CARILLON_QUEUE_PARTITIONS=many", `CARILLON_QUEUE_PARTITIONS: queue.partitions: "many" is no whole number: write it in digits alone, as 1000000`},
 		{"a value that breaks a rule", "CARILLON_QUEUE_PARTITIONS=0", `CARILLON_QUEUE_PARTITIONS: queue.partitions: "0" is out of range: want 1 to 4096`},
 		{"an element of a list", "CARILLON_RETRY_SCHEDULE=[5s, soon]", `CARILLON_RETRY_SCHEDULE: retry.schedule[1]: "soon" is no duration: write it as 15s, 2m, 24h or 7d`},
 		{"a list that is no list", "CARILLON_RETRY_SCHEDULE=5s", `CARILLON_RETRY_SCHEDULE: retry.schedule: is text, want a list: write it as [one, two]`},

@@ -26,9 +26,16 @@ type Queue struct {
 	Durability   Durability `yaml:"durability" doc:"what 202 promises: memory, replica (WAIT for one) or disk (WAITAOF, Redis 7.2+); on a Redis Cluster of every master that took part" default:"memory" enum:"memory,replica,disk"`
 }
 
+// leastMemory is a bound that leaves room beside what Redis takes for itself,
+// which is about 1 MB. A share without its sign, 70, is far below.
+const leastMemory Size = 2 << 20
+
 // check holds visibility against the channels: a delivery whose lease ends
 // while it is being sent would be sent by two consumers.
 func (c *Queue) check(r *rules, channels *Channels) {
+	if most := c.MaxMemory.Bytes; most > 0 && most < leastMemory {
+		r.fault("queue.max_memory", c.MaxMemory.String(), fmt.Sprintf("is less than Redis takes when it is empty, so everything would be refused: want %s or more, or a share, as 70%%", leastMemory))
+	}
 	for channel, timeout := range channels.timeouts() {
 		if *timeout >= c.Visibility {
 			r.fault("queue.visibility", c.Visibility.String(),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/net/idna"
@@ -112,8 +113,7 @@ func (c *Email) checkRelayRates(r *rules) {
 		account := relay.RateAccount()
 		other, taken := first[account]
 		switch {
-		case relay.Rate.Per > slowest:
-			r.fault(at(i)+".rate", relay.Rate.String(), "is too slow: want at least one in 31d")
+		case checkTime(r, at(i)+".rate", relay.Rate):
 		case !taken:
 			first[account] = i
 		case relay.Rate != c.Relays[other].Rate:
@@ -230,6 +230,9 @@ func tableSchema() *schema {
 // slowest is the lowest rate that a table may have: one in 31 days.
 const slowest = MaxCapWindow
 
+// quickest is the shortest time that a rate may be in.
+const quickest = time.Millisecond
+
 // checkRates checks the tables of every channel that is on.
 func (c *Channels) checkRates(r *rules) {
 	if c.Email != nil {
@@ -245,7 +248,7 @@ func (c *Channels) checkRates(r *rules) {
 		c.APNs.Rates.Apps.check(r, "channels.apns.rates.apps", appName)
 	}
 	for channel, limits := range c.limits() {
-		checkSlowest(r, "channels."+channel+".rate", limits.Rate)
+		checkTime(r, "channels."+channel+".rate", limits.Rate)
 		c.RatesOf(channel).Tenants.check(r, "channels."+channel+".rates.tenants", tenantName)
 	}
 }
@@ -267,15 +270,25 @@ func (t RateTable) check(r *rules, at string, canonical func(string) (name, wron
 			continue
 		}
 		first[name] = written
-		checkSlowest(r, key, t[i].Rate)
+		checkTime(r, key, t[i].Rate)
 	}
 }
 
-// checkSlowest refuses a rate whose time is longer than what is counted lives.
-func checkSlowest(r *rules, key string, rate Rate) {
-	if rate.Per > slowest {
+// checkTime refuses a rate whose time is longer than what is counted lives, or
+// so short that Redis, which counts in float64, would lose count. It reports
+// whether it did.
+func checkTime(r *rules, key string, rate Rate) (refused bool) {
+	switch {
+	case rate.IsZero():
+		return false
+	case rate.Per > slowest:
 		r.fault(key, rate.String(), "is too slow: want at least one in 31d")
+	case rate.Per < quickest:
+		r.fault(key, rate.String(), "is too fine: want how many in at least 1ms, as 100/s")
+	default:
+		return false
 	}
+	return true
 }
 
 // canonical is the table with canonical names.
@@ -304,7 +317,7 @@ func hostPattern(ports bool) func(string) (string, string) {
 		}
 		name = CanonicalHost(written)
 		host, pattern := strings.CutPrefix(name, "*.")
-		if port := portForm.FindString(host); port != "" && ports && !pattern {
+		if port := portForm.FindString(host); ports && !pattern && isPort(port) {
 			host = strings.TrimSuffix(host, port)
 		}
 		if bare := strings.Trim(host, "[]"); strings.Contains(host, ":") {
@@ -320,6 +333,12 @@ func hostPattern(ports bool) func(string) (string, string) {
 		}
 		return "", "is no domain: write what stands behind the @, as gmail.com, *.acme.example for each domain under a name, or * for each other one"
 	}
+}
+
+// isPort reports whether text is a colon and a port.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(strings.TrimPrefix(text, ":"), 10, 16)
+	return err == nil && n > 0
 }
 
 func tenantName(written string) (name, wrong string) {

@@ -78,6 +78,7 @@ func (c *Auth) check(r *rules, listen string) {
 	}
 	first := map[string]int{}
 	for i, key := range c.Keys {
+		checkTime(r, fmt.Sprintf("auth.keys[%d].rate", i), key.Rate)
 		at := fmt.Sprintf("auth.keys[%d].key", i)
 		secret := key.Key.Reveal()
 		if n := len(secret); n > 0 && n < minKey {

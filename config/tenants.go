@@ -14,6 +14,7 @@ type Tenant struct {
 func checkTenants(r *rules, tenants []Tenant) {
 	first := map[string]int{}
 	for i, t := range tenants {
+		checkTime(r, fmt.Sprintf("tenants[%d].rate", i), t.Rate)
 		j, taken := first[t.Tenant]
 		if !taken {
 			first[t.Tenant] = i

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 	"strconv"
 
@@ -63,7 +64,7 @@ func setText(v reflect.Value, text string) (wrong string) {
 	case *int:
 		n, err := strconv.Atoi(text)
 		*p = n
-		return wrongUnless(err == nil, "is no whole number")
+		return wrongUnless(err == nil, wholeForm(err))
 	default:
 		v.SetString(text)
 	}
@@ -100,6 +101,14 @@ func setBound(p *Bound, text string) (wrong string) {
 		return ""
 	}
 	return setParsed(p, text, ParseBound, boundForm)
+}
+
+// wholeForm says what is wrong with what is no int.
+func wholeForm(err error) string {
+	if errors.Is(err, strconv.ErrRange) {
+		return "is too large: write at most 18 digits"
+	}
+	return "is no whole number: write it in digits alone, as 1000000"
 }
 
 func wrongUnless(ok bool, wrong string) string {

@@ -74,8 +74,19 @@ func (c *Throttle) check(r *rules, keys []Key) {
 		}
 		first[name] = i
 	}
-	if q := c.QuietHours; q != nil && q.From == q.To {
+	if c.QuietHours != nil {
+		c.QuietHours.check(r)
+	}
+}
+
+func (q *QuietHours) check(r *rules) {
+	if q.From == q.To {
 		r.fault("throttle.quiet_hours.to", q.To, "is the same as from, which might mean always or never: make them differ, or delete quiet_hours")
+	}
+	for i, name := range q.Except {
+		if name == "" {
+			r.fault(fmt.Sprintf("throttle.quiet_hours.except[%d]", i), "", "is empty: want a lane or a category, as critical")
+		}
 	}
 }
 
