@@ -70,7 +70,7 @@ func TestTheCommandLine(t *testing.T) {
 			bad + `:2:15: queue.partitions: "0" is out of range: want 1 to 4096` + "\n" +
 				bad + `:3:3: queue.durabilty: is not a key here: did you mean durability?` + "\n"},
 		{"a fault of the environment", append(environ, "CARILLON_QUEUE_PARTITIONS=x"), "config check --config " + good, 2, "",
-			`carillon: CARILLON_QUEUE_PARTITIONS: queue.partitions: "x" is no whole number` + "\n"},
+			`carillon: CARILLON_QUEUE_PARTITIONS: queue.partitions: "x" is no whole number: write it in digits alone, as 1000000` + "\n"},
 		{"a file that is not there", nil, "config check --config /nowhere.yaml", 2, "", "carillon: /nowhere.yaml: does not exist: check the path\n"},
 		{"print shows the effective value", append(environ, "CARILLON_QUEUE_PARTITIONS=32"), "config print --config " + good, 0, "partitions: 32\n", ""},
 		{"print hides secrets", environ, "config print --config " + good, 0, "key: '[redacted]'\n", ""},
