@@ -44,10 +44,11 @@ func (p *Pipeline) Run(ctx context.Context) {
 	for range settlers {
 		settling.Go(func() { settle.run(settleCtx) })
 	}
-	tending.Go(func() { p.promoteLoop(ctx) })
+	// These two end deliveries as well, and so are waited for before settling ends.
+	working.Go(func() { p.promoteLoop(ctx) })
+	working.Go(func() { p.sweepLoop(ctx, planCtx) })
 	tending.Go(func() { p.renewLoop(settleCtx) })
 	tending.Go(func() { p.tidyLoop(ctx) })
-	tending.Go(func() { p.sweepLoop(ctx, planCtx) })
 
 	<-ctx.Done()
 	defer time.AfterFunc(p.Grace, endSends).Stop()
