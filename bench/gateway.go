@@ -78,7 +78,7 @@ type gateway struct {
 // startGateway starts `carillon ingest` or `carillon consume` and waits until
 // it is ready. env is set besides, as NAME=value.
 func (l *lab) startGateway(ctx context.Context, command string, env ...string) (*gateway, error) {
-	admin, err := freeAddress()
+	admin, err := l.freeAddress()
 	if err != nil {
 		return nil, err
 	}

@@ -139,6 +139,16 @@ func (l *lab) startRedis(ctx context.Context) (err error) {
 	return await(ctx, 10*time.Second, "answer of redis-server", func() (bool, error) { return l.redis.Ping(ctx).Err() == nil, nil })
 }
 
+// freeAddress is one that nothing listens at, and that is not to be ingest's:
+// that is not running all the time.
+func (l *lab) freeAddress() (string, error) {
+	for {
+		if at, err := freeAddress(); err != nil || at != l.api {
+			return at, err
+		}
+	}
+}
+
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
