@@ -97,6 +97,7 @@ func TestWhatExpiresBeforeItIsTriedLeavesRoomForTheNext(t *testing.T) {
 	w.clock.Advance(70 * time.Minute)
 	w.start("c2")
 	w.became(second, 1, notice.StatusExpired)
+	w.await("its place to be given back", func() bool { return w.usage().Room(w.clock.Now()) == 1 }) // right after it has ended
 	w.became(w.admit(ping("ada")), 1, notice.StatusDelivered)
 }
 
